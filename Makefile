@@ -1,0 +1,45 @@
+# Each target is one line over a command that works without make, once `make setup` has made .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+SYNC := $(BIN)/uv sync --locked --inexact --quiet
+export UV_PROJECT_ENVIRONMENT := .venv
+
+.PHONY: setup serve test check system bench demo
+
+setup: .venv/for-development
+
+serve: .venv/for-running
+	$(BIN)/receiver serve --init
+
+test: .venv/for-development
+	$(BIN)/python -m pytest --ignore=tests/system --cov
+
+check: .venv/for-development
+	$(BIN)/ruff format --check && $(BIN)/ruff check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/uv lock --check && $(BIN)/hadolint Dockerfile
+
+system: .venv/for-development
+	$(BIN)/python -m pytest tests/system
+
+bench: .venv/for-benchmarks
+	$(BIN)/python -m benchmarks
+
+demo:
+	@echo 'The demo comes with sending, which this release does not have yet.' >&2; exit 1
+
+# The stamps make a second call quick; a larger set of packages stands for the smaller ones too.
+.venv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "receiver needs Python 3.11 or newer, for example: make PYTHON=python3.13")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
+
+.venv/for-running: pyproject.toml uv.lock | .venv/bin/uv
+	$(SYNC) --no-default-groups
+	@touch $@
+
+.venv/for-development: pyproject.toml uv.lock | .venv/bin/uv
+	$(SYNC)
+	@touch $@ .venv/for-running
+
+.venv/for-benchmarks: pyproject.toml uv.lock | .venv/bin/uv
+	$(SYNC) --all-groups
+	@touch $@ .venv/for-development .venv/for-running

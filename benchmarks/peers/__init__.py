@@ -1,0 +1,1 @@
+"""What the service is compared with; the reasons for each are in its docstring."""

@@ -1,0 +1,77 @@
+"""The composition root: settings in, the whole service out."""
+
+import functools
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver import telemetry
+from receiver.inbound.group import Policy
+from receiver.inbound.writer import Writer
+from receiver.settings import Settings, read_settings
+from receiver.store import engine as database
+from receiver.store.checkpoints import Checkpoints
+from receiver.store.sets import Ledger
+from receiver.web import health, tracking
+from receiver.web.auth import LiveKeyring
+from receiver.web.intake import Intake
+from receiver.web.state import State
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The service for *settings*; the database is opened, and must be at head, when it starts."""
+    framework = Starlette(
+        routes=[*health.routes],
+        lifespan=functools.partial(_lifespan, settings=settings),
+        max_body_size=settings.max_body_bytes,
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Callbacks take the short way; everything else goes through the framework."""
+        if scope["type"] == "http" and (route := tracking.route_of(scope["path"])):
+            await tracking.track(scope, receive, send, *route)
+        else:
+            await framework(scope, receive, send)
+
+    return app
+
+
+def from_environment() -> ASGIApp:
+    """What each worker process makes of its environment."""
+    settings = read_settings()
+    telemetry.configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]:
+    engine = database.connect(
+        settings.database_url, wait_seconds=settings.database_seconds, checkpoints=False
+    )
+    policy = Policy.of(settings)
+    try:
+        with LiveKeyring(engine) as keys, Checkpoints(engine):
+            writer = Writer(Ledger(engine), policy, queue_bytes=settings.queue_bytes)
+            writer.start()
+            # What lives as long as the process need not be looked at by each collection.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+            telemetry.log("started")
+            try:
+                yield {
+                    "settings": settings,
+                    "engine": engine,
+                    "keys": keys,
+                    "policy": policy,
+                    "writer": writer,
+                    "intake": Intake(settings),
+                }
+            finally:
+                await writer.stop()
+                telemetry.log("stopped")
+    finally:
+        engine.dispose()

@@ -1,0 +1,108 @@
+"""``receiver serve``, ``migrate`` and ``check``."""
+
+import os
+import tempfile
+import time
+from typing import Annotated
+
+import typer
+import uvicorn
+from sqlalchemy import Engine
+
+from receiver import telemetry
+from receiver.cli.session import failed, opened, settings_or_exit
+from receiver.settings import Settings
+from receiver.store import engine as database
+from receiver.store import keys
+
+# Senders that are still talking when the service is told to end get this long.
+_GRACE_SECONDS = 10
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+    app.command()(migrate)
+    app.command()(check)
+
+
+def serve(
+    init: Annotated[
+        bool, typer.Option("--init", help="Migrate first, and make the project `default` if there is none.")
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; more than 1 needs PostgreSQL.")] = None,
+) -> None:
+    """Receive callbacks over HTTP."""
+    settings = settings_or_exit(host=host, port=port, workers=workers)
+    with opened(settings, create=init) as engine:
+        if init:
+            database.migrate(engine)
+        if problems := database.problems(engine):
+            raise failed("\n".join(problems))
+        if init:
+            _introduce(engine, settings)
+    telemetry.configure_logging(settings.log_level)
+    if settings.workers > 1:
+        # Worker processes count together through files; they end with the service.
+        with tempfile.TemporaryDirectory(prefix="receiver-metrics-") as folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            _run(settings)
+    else:
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    # Each worker process reads the environment, so what the command line said must stand there too.
+    for name in ("host", "port", "workers"):
+        os.environ[f"RECEIVER_{name.upper()}"] = str(getattr(settings, name))
+    uvicorn.run(
+        "receiver.app:from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _introduce(engine: Engine, settings: Settings) -> None:
+    """Make the first project and show, this once, how to send to it."""
+    with engine.execution_options(writes=True).begin() as connection:
+        if keys.projects(connection):
+            return
+        project = keys.create_project(connection, "default", public=False, now_us=time.time_ns() // 1000)
+    typer.echo(f"Project `default` made.  Token: {project.token}\n")
+    for key in project.keys:
+        typer.echo(f"  {key.role:<9} key ID {key.key_id}  secret {key.secret}")
+    tracking = next(key for key in project.keys if key.role == keys.Role.TRACKING)
+    typer.echo(
+        "\nThe secrets are shown this once.  When it runs, send a first event:\n\n"
+        f"curl -u {tracking.key_id}:{tracking.secret}"
+        f" http://{settings.host}:{settings.port}/track/v2/projects/{project.token}/customers/events"
+        " -H 'Content-Type: application/json'"
+        """ -d '{"customer_ids": {"registered": "c-1001"}, "event_type": "campaign","""
+        """ "properties": {"status": "delivered", "campaign_id": "winback"}}'\n"""
+    )
+
+
+def migrate() -> None:
+    """Bring the database to the state that this version needs."""
+    with opened(create=True) as engine:
+        database.migrate(engine)
+    typer.echo("The database is at head.")
+
+
+def check() -> None:
+    """Say whether the settings are valid and the database can be used; exit code 0 or 1."""
+    with opened() as engine:
+        problems = database.problems(engine)
+    if problems:
+        raise failed("\n".join(problems))
+    typer.echo("The settings are valid; the database is reachable, at head and writable.")

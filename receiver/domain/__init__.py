@@ -1,0 +1,1 @@
+"""What things are and what we decide: pure, without I/O, clock, table or setting."""

@@ -1,0 +1,28 @@
+"""Our words for how far a letter has come, and the senders' words that mean each of them."""
+
+from collections.abc import Mapping
+
+UNKNOWN = "unknown"
+
+_SENDERS_WORDS = {
+    "queued": ("queued", "enqueued", "accepted", "booked"),
+    "printing": ("print", "printing", "printed", "in_production", "reviewed"),
+    "posted": ("posted", "mailed", "sent", "shipped", "handed_over", "postal_handover", "in_transit"),
+    "delivered": ("delivered",),
+    "returned": ("returned", "return_to_sender", "undeliverable", "hard_bounced", "bounced"),
+    "deferred": ("soft_bounced", "delayed", "rerouted"),
+    "suppressed": ("suppressed", "preblocked", "excluded"),
+    "failed": ("failed", "enqueue_failed", "rejected", "error"),
+}
+
+STAGE_WORDS: Mapping[str, str] = {word: stage for stage, words in _SENDERS_WORDS.items() for word in words}
+"""A sender's word in lower case -> our stage."""
+
+
+def stage_of(status: str, extra_words: Mapping[str, str]) -> str:
+    """Give our stage for the sender's *status*, in any case and with white space around it.
+
+    *extra_words* are an operator's, like ``STAGE_WORDS``, and go before ours.
+    """
+    word = status.strip().lower()
+    return extra_words.get(word) or STAGE_WORDS.get(word, UNKNOWN)

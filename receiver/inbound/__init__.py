@@ -1,0 +1,1 @@
+"""Callbacks come in: read, decide, write."""

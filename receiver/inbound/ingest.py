@@ -1,0 +1,136 @@
+"""The one path of a callback, for HTTP and for replay: read, decide, write.
+
+`keep` stores what many deliveries brought, in one transaction, and says what became of each command.
+Nobody may be told of success before it has returned.
+"""
+
+from collections.abc import Sequence
+from itertools import count
+
+from receiver.domain import callbacks
+from receiver.domain.commands import Form, Reason, Rejection, SystemTime
+from receiver.inbound.group import Delivery, Group, Headers, Item, Policy, Verdict
+from receiver.store import writes
+from receiver.store.engine import Fault, fault
+from receiver.store.sets import Ledger, Transaction, savepoint
+from receiver.store.writes import Source
+
+# How often a group is done again when the database says that another transaction got in its way.
+_ATTEMPTS = 4
+
+_SENTENCES = {
+    Reason.UNKNOWN_CUSTOMER: (
+        "/customer_ids",
+        "Nobody here has any of these IDs. Send one of a known customer, or set UNKNOWN_CUSTOMERS to create.",
+    ),
+    Reason.REFUSED_BY_DATABASE: (
+        "",
+        "The database refused to store this. Look into the database's own log, mend the cause, then replay.",
+    ),
+}
+
+
+def read(
+    project_id: int, source: Source, form: Form, body: bytes, headers: Headers, policy: Policy, now_us: int
+) -> Delivery:
+    """What *body* says; never raises, whatever the bytes."""
+    outcomes = callbacks.read(form, body, policy.rules, now_us)
+    return Delivery(project_id, source, now_us, headers, form, body, outcomes)
+
+
+def keep(ledger: Ledger, deliveries: Sequence[Delivery], policy: Policy) -> list[list[Verdict | None]]:
+    """Store what *deliveries* brought; when this returns it is on disk.
+
+    The answer has a list per delivery with a verdict per outcome, None for a `SystemTime`.  A row that
+    the database refuses is found, kept as a rejection, and costs no other one.  Raises what the driver
+    raises where nothing could be stored.
+    """
+    items = [
+        Item(delivery, number, outcome)
+        for delivery in deliveries
+        for number, outcome in enumerate(delivery.outcomes)
+        if not isinstance(outcome, SystemTime)
+    ]
+    verdicts = iter(_keep(ledger, items, policy) if items else ())
+    return [
+        [None if isinstance(outcome, SystemTime) else next(verdicts) for outcome in delivery.outcomes]
+        for delivery in deliveries
+    ]
+
+
+def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with ledger.transaction() as transaction:
+                return _keep_group(transaction, items, policy)
+        except Exception as error:
+            meaning = fault(error)
+            if meaning is Fault.DATA:
+                break
+            if meaning is not Fault.REPEAT or attempt == _ATTEMPTS:
+                raise
+    with ledger.transaction(stepwise=True) as transaction:
+        return _isolate(transaction, items, policy)
+
+
+def _isolate(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+    """Store *items* but for those that the database refuses, by halving."""
+    try:
+        with savepoint(transaction):
+            return _keep_group(transaction, items, policy)
+    except Exception as error:
+        if fault(error) is not Fault.DATA or (len(items) == 1 and isinstance(items[0].outcome, Rejection)):
+            raise
+    if len(items) == 1:
+        return _keep_group(transaction, _refused(items, Reason.REFUSED_BY_DATABASE), policy)
+    half = len(items) // 2
+    return [*_isolate(transaction, items[:half], policy), *_isolate(transaction, items[half:], policy)]
+
+
+def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+    # At most: a customer, an event or rejection, and an event of our own for each ID.
+    reserved = len(items) * (2 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids))
+    turn = writes.take_turn(transaction, reserved)
+    claims = writes.find_claims(transaction, _places(items))
+    holdings = writes.find_holdings(
+        transaction,
+        list(
+            {
+                (item.delivery.project_id, *each): None
+                for item in items
+                if not isinstance(item.outcome, Rejection)
+                for each in item.outcome.ids
+            }
+        ),
+    )
+    last_id: int = turn()[0][0]
+    group = Group(
+        policy, count(last_id - reserved + 1), writes.known_claims(claims), writes.known_holdings(holdings)
+    )
+    verdicts = [group.decide(item) for item in items]
+    unknown = [index for index, verdict in enumerate(verdicts) if verdict is None]
+    if unknown:
+        refused = _refused([items[index] for index in unknown], Reason.UNKNOWN_CUSTOMER)
+        group.learn(writes.known_claims(writes.find_claims(transaction, _places(refused))))
+        for index, item in zip(unknown, refused, strict=True):
+            verdicts[index] = group.decide(item)
+    writes.write(transaction, group.writes(items))
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _places(items: Sequence[Item]) -> list[tuple[int, bytes]]:
+    return list({(item.delivery.project_id, item.outcome.claim.key): None for item in items})
+
+
+def _refused(items: Sequence[Item], reason: Reason) -> list[Item]:
+    """*items* as rejections, for what only the store could tell."""
+    pointer, detail = _SENTENCES[reason]
+    bodies: dict[int, list[tuple[Form, bytes]]] = {}  # by delivery: found once, however many are refused
+    refused = []
+    for item in items:
+        delivery = item.delivery
+        if id(delivery) not in bodies:
+            bodies[id(delivery)] = callbacks.as_sent(delivery.form, delivery.body)
+        form, body = bodies[id(delivery)][item.number]
+        refused.append(item._replace(outcome=callbacks.refuse(form, body, reason, pointer, detail)))
+    return refused

@@ -1,0 +1,181 @@
+"""The one engine: URL, pragmas, pool, time-outs, migrations, and what a database error means."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, text
+from sqlalchemy.engine import URL
+
+from receiver.store import tables
+
+Problem = str
+
+
+class Fault(Enum):
+    """What an error of the database asks of us."""
+
+    DATA = "a row that the database refuses: find it, keep it as a rejection, store the others"
+    REPEAT = "two transactions got into each other's way: do the whole again"
+    AWAY = "nothing can be stored now: tell the sender to come back"
+
+
+def connect(
+    database_url: str, *, pool_size: int = 5, wait_seconds: float = 5.0, checkpoints: bool = True
+) -> Engine:
+    """An engine for *database_url*; nothing is opened yet.
+
+    *wait_seconds* bounds the waits for a connection of the pool, for the server and for a lock.
+    Without *checkpoints* SQLite's log is left to `receiver.store.checkpoints`.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _connect_sqlite(url, pool_size, wait_seconds, checkpoints)
+    url = url.set(drivername="postgresql+psycopg")
+    milliseconds = int(wait_seconds * 1000)
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=wait_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": max(2, round(wait_seconds)),
+            "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
+            "application_name": "receiver",
+            # A server that vanished without a word is noticed by TCP, not after hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        },
+    )
+
+
+def _connect_sqlite(url: URL, pool_size: int, wait_seconds: float, checkpoints: bool) -> Engine:
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=wait_seconds,
+        connect_args={"timeout": wait_seconds, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        # None: the driver begins no transaction of its own accord; `begin` below and
+        # receiver.store.sets do, because only a BEGIN IMMEDIATE waits for its turn to write.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            connection.execute(f"PRAGMA {pragma}")
+        if not checkpoints:
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def fault(error: BaseException) -> Fault | None:
+    """What *error* asks of us; None where it did not come from the database."""
+    if isinstance(error, exc.DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, exc.TimeoutError):
+        return Fault.AWAY
+    if isinstance(error, psycopg.Error):
+        return _fault_of_sqlstate(error.sqlstate or "")
+    # The driver of SQLite raises the last two before the database sees the row.
+    if isinstance(
+        error,
+        (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError, UnicodeError),
+    ):
+        return Fault.DATA
+    if isinstance(error, sqlite3.Error | exc.SQLAlchemyError):
+        return Fault.AWAY
+    return None
+
+
+def _fault_of_sqlstate(sqlstate: str) -> Fault:
+    """By class of PostgreSQL's appendix A: 22 data, 23 integrity, 54 limits such as an index row."""
+    if sqlstate[:2] in {"22", "23", "54"}:
+        return Fault.DATA
+    return Fault.REPEAT if sqlstate in {"40001", "40P01"} else Fault.AWAY
+
+
+# -- migrations -----------------------------------------------------------------------------------
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to head; safe when several processes do so at once."""
+    if engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}:
+        _make_folder(Path(str(engine.url.database)))
+    with _alone(engine) as connection:
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other migration runs beside; the second one waits, and finds it done."""
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('receiver.migrate'))"))
+        yield connection
+
+
+def _make_folder(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Customers' IDs and addresses are nobody else's business on a shared machine.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _alembic_config() -> Config:
+    here = Path(__file__).resolve().parent.parent
+    # In the wheel the migrations lie inside the package, in a checkout beside it.
+    folder = here / "migrations" if (here / "migrations").is_dir() else here.parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
+
+
+def problems(engine: Engine) -> list[Problem]:
+    """Why the database cannot be used now, in sentences; empty when it can."""
+    try:
+        with engine.execution_options(writes=True).connect() as connection, connection.begin() as transaction:
+            have = MigrationContext.configure(connection).get_current_revision()
+            want = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+            if have != want:
+                return [_behind(have, want)]
+            # A write that changes nothing: it fails where the disk or the role does not allow any.
+            connection.execute(tables.ledger.update().values(last_id=tables.ledger.c.last_id))
+            transaction.rollback()
+    except exc.SQLAlchemyError as error:
+        return [f"The database cannot be used: {_said(error)}"]
+    return []
+
+
+def _behind(have: str | None, want: str | None) -> Problem:
+    if have is None:
+        return "The database is empty; run `receiver migrate`."
+    return f"The database is at revision {have}, this version needs {want}; run `receiver migrate`."
+
+
+def _said(error: exc.SQLAlchemyError) -> str:
+    """The driver's own words, without the statement and its parameters, in one line."""
+    said: Any = error.orig if isinstance(error, exc.DBAPIError) else error
+    return " ".join(str(said).split()) or type(said).__name__

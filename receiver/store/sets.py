@@ -1,0 +1,216 @@
+"""Set-based statements, written once and run on both databases, and the transaction they run in.
+
+A `Given` statement sees its rows as a table named ``given``; an `Insert` puts its rows into a table.
+How the rows get there differs, and both ways were measured (docs/decisions/0001):
+
+- PostgreSQL takes one JSON parameter however many rows there are, and the statements of a
+  transaction travel together (pipeline mode): two round trips for a group of any size.
+- SQLite takes plain parameters and prepared ``executemany``; there is no network to save.
+
+These two go below SQLAlchemy to the driver, as its layer would cost more than the statements do.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import chain, repeat
+from typing import Any, Protocol
+
+import psycopg
+from sqlalchemy import Column, Engine, LargeBinary, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.pool import PoolProxiedConnection
+
+Row = tuple[Any, ...]
+Rows = Sequence[Row]
+Fetch = Callable[[], Rows]
+
+# Rows of one statement on SQLite, whose statements take 32,766 parameters at most.
+_MOST_ROWS = 4096
+
+
+class Insert:
+    """Rows for the *columns* of *table*; *then* is what follows, such as ``ON CONFLICT ...``."""
+
+    def __init__(self, table: Table[Any], then: str = "") -> None:
+        columns = list(table.columns)
+        names = ", ".join(column.name for column in columns)
+        into = f"INSERT INTO {table.name} ({names})"
+        self.sqlite = f"{into} VALUES ({_marks(len(columns))}) {then}"
+        self.postgresql = f"{into} {_select_given(columns)} {then}"
+        self.bytes_at = _bytes_at(columns)
+
+
+def columns_of(table: Table[Any], first: int | None = None) -> dict[str, Column[Any]]:
+    """The columns of *table* by name, or only the *first* so many, for `Given`."""
+    return {column.name: column for column in list(table.columns)[:first]}
+
+
+class Given:
+    """A statement over the rows of a table ``given``, whose columns are named and typed as *columns*.
+
+    On SQLite rows may be given to it twice: it must not matter how often a row is there.
+    """
+
+    def __init__(self, columns: dict[str, Column[Any]], statement: str) -> None:
+        names = ", ".join(columns)
+        self.width = len(columns)
+        self.sqlite = f"WITH given ({names}) AS (VALUES %s) {statement}"
+        self.postgresql = f"WITH given ({names}) AS ({_select_given(list(columns.values()))}) {statement}"
+        self.bytes_at = _bytes_at(columns.values())
+
+
+def _marks(width: int) -> str:
+    return ", ".join("?" * width)
+
+
+def _bytes_at(columns: Any) -> tuple[int, ...]:
+    return tuple(n for n, column in enumerate(columns) if isinstance(column.type, LargeBinary))
+
+
+def _select_given(columns: Sequence[Column[Any]]) -> str:
+    """The rows of a JSON array of arrays; bytes travel as hexadecimal digits."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it so
+    fields = [
+        f"decode(v->>{n}, 'hex')"
+        if isinstance(column.type, LargeBinary)
+        else f"(v->>{n})::{column.type.compile(dialect)}"
+        for n, column in enumerate(columns)
+    ]
+    return f"SELECT {', '.join(fields)} FROM jsonb_array_elements(%s::jsonb) AS v"
+
+
+class Transaction(Protocol):
+    """What may be done between the begin and the commit of `Ledger.transaction`."""
+
+    def execute(self, statement: str, parameters: Row = ()) -> Fetch:
+        """Run one statement with ``?`` for its *parameters*."""
+
+    def run(self, statement: Given, rows: Rows) -> Fetch:
+        """Run *statement* over *rows*; the result is fetched when it is asked for, and only then
+        has the statement certainly succeeded."""
+
+    def insert(self, statement: Insert, rows: Rows) -> None: ...
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: Any) -> None:
+        self._cursor = connection.cursor()
+
+    def execute(self, statement: str, parameters: Row = ()) -> Fetch:
+        return _fetched(self._cursor.execute(statement, parameters).fetchall())
+
+    def run(self, statement: Given, rows: Rows) -> Fetch:
+        found: list[Row] = []
+        for start in range(0, len(rows), _MOST_ROWS):
+            some = rows[start : start + _MOST_ROWS]
+            # Padded to a power of two, so that a few statements are prepared and not one per size.
+            padded = [*some, *repeat(some[-1], (1 << (len(some) - 1).bit_length()) - len(some))]
+            values = ", ".join([f"({_marks(statement.width)})"] * len(padded))
+            self._cursor.execute(statement.sqlite % values, tuple(chain.from_iterable(padded)))
+            found += self._cursor.fetchall()
+        return _fetched(found)
+
+    def insert(self, statement: Insert, rows: Rows) -> None:
+        self._cursor.executemany(statement.sqlite, rows)
+
+
+def _fetched(rows: Rows) -> Fetch:
+    return lambda: rows
+
+
+class _PostgresqlTransaction:
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, parameters: Row = ()) -> Fetch:
+        return self._send(statement.replace("?", "%s"), parameters)
+
+    def run(self, statement: Given, rows: Rows) -> Fetch:
+        return self._send(statement.postgresql, (_as_json(rows, statement.bytes_at),))
+
+    def insert(self, statement: Insert, rows: Rows) -> None:
+        self._send(statement.postgresql, (_as_json(rows, statement.bytes_at),))
+
+    def _send(self, statement: str, parameters: Row) -> Fetch:
+        cursor = self._connection.cursor()
+        cursor.execute(statement.encode(), parameters, prepare=True)
+        return cursor.fetchall
+
+
+def _as_json(rows: Rows, bytes_at: tuple[int, ...]) -> str:
+    if bytes_at:
+        rows = [tuple(v.hex() if n in bytes_at else v for n, v in enumerate(row)) for row in rows]
+    return _encode(rows)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
+
+# All that a writer asks for it finds by a key.  Statistics that are older than the last million rows
+# must not talk the planner out of that, and planning costs more than most of the statements.
+_LOOK_UP_BY_KEY = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    " SET plan_cache_mode = force_generic_plan"
+)
+
+
+class Ledger:
+    """The writing end of the database: one connection, kept between transactions.
+
+    Not of the pool, so that a small pool cannot keep the writer waiting, nor the writer the readers.
+    Not to be shared between threads.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: PoolProxiedConnection | None = None
+
+    @contextmanager
+    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
+        """Committed when the block ends well, otherwise nothing has happened.
+
+        *stepwise*: each statement is answered before the next one leaves, so that `savepoint` can
+        tell which one failed.  Raises what the driver raises; `receiver.store.engine.fault` says
+        what it means.  A connection that failed is thrown away rather than trusted again.
+        """
+        try:
+            driver = self._driver()
+            if self._engine.dialect.name == "sqlite":
+                driver.execute("BEGIN IMMEDIATE")
+                yield _SqliteTransaction(driver)
+                driver.execute("COMMIT")
+            else:
+                with nullcontext() if stepwise else driver.pipeline():
+                    yield _PostgresqlTransaction(driver)
+                    driver.commit()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the next transaction opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _driver(self) -> Any:
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+            self._connection.detach()
+            if self._engine.dialect.name == "postgresql":
+                self._connection.cursor().execute(_LOOK_UP_BY_KEY)
+                self._connection.commit()
+        return self._connection.dbapi_connection
+
+
+@contextmanager
+def savepoint(transaction: Transaction) -> Iterator[None]:
+    """A part of a stepwise transaction that can fail by itself."""
+    transaction.execute("SAVEPOINT part")
+    try:
+        yield
+    except Exception:
+        transaction.execute("ROLLBACK TO SAVEPOINT part")
+        raise
+    transaction.execute("RELEASE SAVEPOINT part")

@@ -1,0 +1,157 @@
+"""Our own API under ``/v1``: events, outcomes and rejections; every error is a problem (RFC 9457)."""
+
+from collections import Counter
+
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver.store import export, refused, reports
+from receiver.store import outcomes as counted
+from receiver.store.engine import Fault, fault
+from receiver.web import answers
+from receiver.web.answers import Operation, problem
+from receiver.web.auth import Action, Caller, Refusal
+from receiver.web.documents import (
+    EventsDocument,
+    KeptRejectionDocument,
+    OutcomesDocument,
+    RejectionDocument,
+    RejectionsDocument,
+    SummaryDocument,
+)
+from receiver.web.questions import (
+    EventsQuestion,
+    Parameters,
+    Period,
+    RejectionsQuestion,
+    WhichRejections,
+    caller_of,
+    event_cursor,
+    rejection_cursor,
+)
+from receiver.web.state import State
+
+PREFIX = "/v1/projects/{project_token}"
+
+
+def events(request: Request[State], caller: Caller, question: EventsQuestion) -> Response:
+    """Events, the newest first: a page of them as JSON, or all as a file."""
+    engine, wanted = request.state["engine"], question.filter()
+    if question.format == "parquet":
+        return problem(501, "Parquet is not available yet; take jsonl or csv.")
+    if question.format != "json":
+        pages = reports.all_events(
+            engine, caller.project_id, wanted, after=question.cursor, limit=question.limit
+        )
+        if question.format == "csv":
+            return answers.streamed(export.csv_lines(pages), "text/csv", "events.csv")
+        return answers.streamed(export.json_lines(pages), "application/x-ndjson", "events.jsonl")
+    with reports.reading(engine) as connection:
+        page = reports.events_page(
+            connection, caller.project_id, wanted, after=question.cursor, limit=question.limit or 100
+        )
+    tail = f'],"next":{export.quoted(event_cursor(page.next))}}}'
+    texts = export.json_array('{"data":[', [map(export.event_json, page.rows)], tail)
+    return Response("".join(texts), media_type="application/json")
+
+
+def outcomes(request: Request[State], caller: Caller, question: Period) -> Response:
+    """What became of every command, in all and by day (UTC)."""
+    with reports.reading(request.state["engine"]) as connection:
+        found = counted.outcomes(connection, caller.project_id, question.since, question.until)
+    return answers.document(OutcomesDocument.of(found))
+
+
+def rejections(request: Request[State], caller: Caller, question: RejectionsQuestion) -> Response:
+    """What was refused, the newest first."""
+    with reports.reading(request.state["engine"]) as connection:
+        page = refused.rejections_page(
+            connection,
+            caller.project_id,
+            question.filter(question.q),
+            after=question.cursor and question.cursor.id,
+            limit=question.limit,
+        )
+    rows = [RejectionDocument.of(row) for row in page.rows]
+    return answers.document(RejectionsDocument(data=rows, next=rejection_cursor(page.next)))
+
+
+def rejections_summary(request: Request[State], caller: Caller, question: WhichRejections) -> Response:
+    """How often something was refused, by reason."""
+    with reports.reading(request.state["engine"]) as connection:
+        found = refused.summary(connection, caller.project_id, question.filter())
+    return answers.document(SummaryDocument.of(found))
+
+
+def rejection(request: Request[State], caller: Caller, _: Parameters) -> Response:
+    """One rejection with its bytes."""
+    number = request.path_params["rejection_id"]
+    found = None
+    if number.isascii() and number.isdigit() and len(number) <= 18:
+        with reports.reading(request.state["engine"]) as connection:
+            found = refused.find_rejection(connection, caller.project_id, int(number))
+    if found is None:
+        return problem(404, "There is no such rejection.")
+    return answers.document(KeptRejectionDocument.of_kept(found))
+
+
+OPERATIONS = (
+    Operation("/events", Action.READ, EventsQuestion, events, EventsDocument),
+    Operation("/outcomes", Action.READ, Period, outcomes, OutcomesDocument),
+    Operation("/rejections", Action.OPERATE, RejectionsQuestion, rejections, RejectionsDocument),
+    Operation("/rejections/summary", Action.OPERATE, WhichRejections, rejections_summary, SummaryDocument),
+    Operation("/rejections/{rejection_id}", Action.OPERATE, Parameters, rejection, KeptRejectionDocument),
+)
+
+
+def _route(operation: Operation) -> Route:
+    async def endpoint(request: Request[State]) -> Response:
+        caller = await caller_of(request, operation.action)
+        if isinstance(caller, Refusal):
+            return answers.refused(caller)
+        parameters = request.query_params
+        times = Counter(name for name, _ in parameters.multi_items())
+        if twice := [{"parameter": name, "detail": "Give it once."} for name in times if times[name] > 1]:
+            return problem(400, "A parameter stands there twice; `errors` says which.", twice)
+        try:
+            question = operation.question.model_validate(dict(parameters), context=request.state["settings"])
+        except ValidationError as error:
+            return answers.wrong_parameters(error)
+        try:
+            return await run_in_threadpool(operation.answer, request, caller, question)
+        except SQLAlchemyError as error:
+            if fault(error) is not Fault.AWAY:
+                raise
+            return problem(503, answers.AWAY)
+
+    return Route(PREFIX + operation.path, endpoint, methods=["GET"], name=operation.answer.__name__)
+
+
+def _later(method: str, path: str, what: str) -> Route:
+    async def endpoint(_: Request[State]) -> Response:
+        return problem(501, f"{what} not available yet.")
+
+    return Route(PREFIX + path, endpoint, methods=[method], include_in_schema=False)
+
+
+routes = [
+    *map(_route, OPERATIONS),
+    _later("POST", "/rejections/replay", "Replaying rejections is"),
+    _later("POST", "/rejections/{rejection_id}/replay", "Replaying a rejection is"),
+    _later("POST", "/rejections/{rejection_id}/dismiss", "Dismissing a rejection is"),
+    _later("POST", "/rejections/{rejection_id}/reopen", "Reopening a rejection is"),
+    _later("POST", "/rejections/{rejection_id}/undo", "Taking a replay back is"),
+    _later("GET", "/campaigns", "Campaigns are"),
+    _later("GET", "/campaigns/{ref}", "Campaigns are"),
+    _later("GET", "/campaigns/{ref}/timeseries", "Campaigns are"),
+    _later("GET", "/mailings", "Mailings are"),
+    _later("POST", "/mailings/{mailing_id}/resolve", "Mailings are"),
+    _later("POST", "/mailings/{mailing_id}/cancel", "Mailings are"),
+    _later("GET", "/suppressions", "Suppressions are"),
+    _later("POST", "/suppressions", "Suppressions are"),
+    _later("DELETE", "/suppressions", "Suppressions are"),
+]

@@ -1,0 +1,80 @@
+"""What many tests share: databases, fresh for each test, and how hypothesis runs."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.databases import PostgresqlServer, running_postgresql
+
+DIALECTS = ("sqlite", "postgresql")
+
+# A busy machine is no reason to fail.
+settings.register_profile("receiver", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "receiver-ci", settings.get_profile("receiver"), derandomize=True, database=None, print_blob=True
+)
+settings.load_profile("receiver-ci" if os.environ.get("CI") else "receiver")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """One server for all tests that leave it running; who stops it takes ``running_postgresql`` instead."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=DIALECTS)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database that no migration has seen, as RECEIVER_DATABASE_URL takes it; on SQLite no file as yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/receiver.db"
+    else:
+        yield from _postgresql_copy(request.getfixturevalue("postgresql_server"), "template1")
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of the test's own, as RECEIVER_DATABASE_URL takes it."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "receiver.db")
+        yield f"sqlite:///{tmp_path}/receiver.db"
+    else:
+        template = request.getfixturevalue("migrated_postgresql")
+        yield from _postgresql_copy(request.getfixturevalue("postgresql_server"), template)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that each test's SQLite database is a copy of."""
+    path = tmp_path_factory.mktemp("migrated") / "receiver.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: PostgresqlServer) -> str:
+    """The name of the database that each test's PostgreSQL database is a copy of."""
+    name = postgresql_server.create_database()
+    _migrate(postgresql_server.url(name))
+    return name
+
+
+def _postgresql_copy(server: PostgresqlServer, template: str) -> Iterator[str]:
+    name = server.create_database(template)
+    yield server.url(name)
+    server.drop_database(name)
+
+
+def _migrate(url: str) -> None:
+    # Here, because tests/system shares this file and imports nothing from receiver.
+    from receiver.store.engine import connect, migrate
+
+    engine = connect(url)
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()

@@ -1,0 +1,107 @@
+"""Rows for tests of what only reads: put into the tables directly, without the way in."""
+
+import json
+from collections.abc import Mapping
+from itertools import count
+
+from sqlalchemy import Engine, Table, insert
+
+from receiver.domain.moments import HOUR_US
+from receiver.store import keys, tables
+from receiver.store.keys import NewProject
+
+T0 = 1_760_000_000_250_000
+"""2025-10-09T08:53:20.250000Z"""
+
+
+class Rows:
+    """Writes rows of one project; whatever a test does not say is some sensible value."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._ids = count(1)
+        self.project: NewProject
+        self.project_id = 0
+        self.begin_project()
+
+    def begin_project(self) -> int:
+        """Another project, which all further rows belong to."""
+        with self.engine.execution_options(writes=True).begin() as connection:
+            self.project = keys.create_project(connection, "letters", public=True, now_us=T0)
+            self.project_id = keys.projects(connection)[-1].id
+        return self.project_id
+
+    def customer(
+        self,
+        ids: Mapping[str, str | list[str]] | None = None,
+        properties: Mapping[str, object] | None = None,
+    ) -> int:
+        """A customer; of a list of IDs the last one was used last."""
+        customer = next(self._ids)
+        self._add(tables.customers, id=customer, created_us=T0, merged_into=None)
+        for kind, values in (ids or {}).items():
+            for used_us, value in enumerate([values] if isinstance(values, str) else values):
+                self._add(tables.customer_ids, kind=kind, value=value, customer_id=customer, used_us=used_us)
+        for name, content in (properties or {}).items():
+            row = {"customer_id": customer, "name": name, "value": json.dumps(content), "updated_us": T0}
+            self._add(tables.customer_properties, **row)
+        return customer
+
+    def event(self, customer: int = 0, occurred_us: int = T0, **columns: object) -> int:
+        number = next(self._ids)
+        row: dict[str, object] = {
+            "id": number,
+            "customer_id": customer,
+            "type": "campaign",
+            "occurred_us": occurred_us,
+            "received_us": T0,
+            "source": "callback",
+            "ids": '{"registered":"c-1"}',
+            "properties": '{"status":"delivered"}',
+        }
+        self._add(tables.events, **(row | columns))
+        return number
+
+    def rejection(self, body: bytes = b"{}", received_us: int = T0, **columns: object) -> int:
+        number = next(self._ids)
+        row: dict[str, object] = {
+            "id": number,
+            "form": "event",
+            "reason": "empty_customer_id",
+            "detail": "The customer ID registered is empty; leave it out when there is no value.",
+            "pointer": "/customer_ids/registered",
+            "state": "open",
+            "count": 1,
+            "attempts": 0,
+            "received_us": received_us,
+            "last_seen_us": received_us,
+            "headers": '[["content-type","application/json"]]',
+            "body": body,
+        }
+        self._add(tables.rejections, **(row | columns))
+        return number
+
+    def counter(
+        self,
+        received: int,
+        accepted: int,
+        duplicate: int,
+        rejected: int,
+        at_us: int = T0,
+        source: str = "callback",
+    ) -> None:
+        self._add(
+            tables.counters,
+            source=source,
+            hour_us=at_us - at_us % HOUR_US,
+            received=received,
+            accepted=accepted,
+            duplicate=duplicate,
+            rejected=rejected,
+        )
+
+    def _add(self, table: Table, **row: object) -> None:
+        if "project_id" in table.c:
+            row["project_id"] = self.project_id
+        with self.engine.execution_options(writes=True).begin() as connection:
+            connection.execute(insert(table), row)

@@ -1,0 +1,79 @@
+"""What /openapi.json promises holds, whatever is sent to the running service."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from hypothesis.strategies import one_of
+from schemathesis import APIOperation, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.errors import InvalidSchema
+from schemathesis.core.result import Err, Result
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.system.service import PRIVATE, Client, Project, Service, event
+
+Operation = APIOperation[Any, Any, Any, Any]
+
+PROMISES = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+ROLES = {"/track/": "tracking", "/optilyz/": "tracking", "/data/": "data", "/v1/": "ops", "/api/": "sender"}
+"""Whose key opens which routes."""
+
+# The document is the same on both.
+pytestmark = pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
+
+
+EXAMPLES = 20
+"""Of each operation, half of them as the document asks for, half not."""
+
+
+def test_every_operation_answers_as_the_document_promises(
+    service: Service, client: Client, project: Project, subtests: pytest.Subtests
+) -> None:
+    # Something to be found.
+    client.track("customers/events", event(1, registered="known"))
+    client.track("customers/events", {"customer_ids": {"registered": PRIVATE}})
+    document = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=schemathesis.Config())
+
+    operations = [_sound(result) for result in document.get_all_operations()]
+
+    assert len(operations) > 10
+    for operation in operations:
+        with subtests.test(operation.label):
+            _try_out(operation, service, project)
+
+
+def _sound(result: Result[Operation, InvalidSchema]) -> Operation:
+    if isinstance(result, Err):
+        raise result.err()
+    return result.ok()
+
+
+def _try_out(operation: Operation, service: Service, project: Project) -> None:
+    key = next((project.keys[ROLES[start]] for start in ROLES if operation.path.startswith(start)), None)
+    fixed = {"project_token": project.token} if "{project_token}" in operation.path else None
+
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None)
+    @given(
+        case=one_of(
+            operation.as_strategy(GenerationMode.POSITIVE, path_parameters=fixed),
+            operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=fixed),
+        )
+    )
+    def answers_as_promised(case: Any) -> None:
+        case.call_and_validate(service.url, auth=key, checks=PROMISES, timeout=10)
+
+    answers_as_promised()

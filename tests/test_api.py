@@ -1,0 +1,426 @@
+"""Our own API over HTTP, on both databases."""
+
+import csv
+import io
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from starlette.testclient import TestClient
+
+from receiver.domain.moments import DAY_US
+from receiver.store import reports
+from receiver.store.engine import connect
+from receiver.web import api
+from receiver.web.documents import EventsDocument, ProblemDocument
+from tests.reading_app import asking, authorization
+from tests.rows import T0, Rows
+
+SECOND = 1_000_000
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url, wait_seconds=0.5)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+@pytest.fixture
+def client(rows: Rows) -> Iterator[TestClient]:
+    with asking(rows.engine) as client:
+        yield client
+
+
+def get(client: TestClient, rows: Rows, path: str, role: str = "ops", **parameters: Any) -> Any:
+    url = f"/v1/projects/{rows.project.token}{path}"
+    return client.get(url, params=parameters, headers=authorization(rows.project, role))
+
+
+def good(client: TestClient, rows: Rows, path: str, **parameters: Any) -> Any:
+    answer = get(client, rows, path, **parameters)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    return answer.json()
+
+
+def problem(answer: Any, status: int) -> Any:
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    ProblemDocument.model_validate_json(answer.content, strict=True)
+    assert answer.json()["status"] == status
+    return answer.json()
+
+
+def wrong_parameters(client: TestClient, rows: Rows, path: str, **parameters: Any) -> list[str]:
+    found = problem(get(client, rows, path, **parameters), 400)
+    assert all(error["detail"].endswith(".") for error in found["errors"])
+    return [error["parameter"] for error in found["errors"]]
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def test_an_event_is_told_with_all_that_is_known_of_it(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"})
+    number = rows.event(
+        anna,
+        received_us=T0 + SECOND,
+        campaign="spring",
+        status="Zugestellt",
+        stage="unknown",
+        ids='{"registered":"anna","cookie":"k"}',
+        properties='{"n":1}',
+    )
+
+    assert good(client, rows, "/events") == {
+        "data": [
+            {
+                "id": number,
+                "customer": anna,
+                "customer_ids": {"registered": "anna", "cookie": "k"},
+                "type": "campaign",
+                "occurred_at": "2025-10-09T08:53:20.250000Z",
+                "received_at": "2025-10-09T08:53:21.250000Z",
+                "source": "callback",
+                "campaign": "spring",
+                "status": "Zugestellt",
+                "stage": "unknown",
+                "properties": {"n": 1},
+            }
+        ],
+        "next": None,
+    }
+
+
+def test_every_filter_reaches_the_database(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "a:n=na"})
+    match = rows.event(anna, T0, campaign="c", status="s", stage="posted", type="t")
+    rows.event(anna, T0 + DAY_US, campaign="c", status="s", stage="posted", type="t")
+    for _ in range(2):
+        rows.event()
+
+    filters = {
+        "customer": "registered:a:n=na",
+        "campaign": "c",
+        "status": "s",
+        "stage": "posted",
+        "type": "t",
+        "since": "2025-10-09",
+        "until": "2025-10-10T00:00:00+02:00",
+    }
+    assert [each["id"] for each in good(client, rows, "/events", **filters)["data"]] == [match]
+    for name in ("customer", "campaign", "status", "stage", "type", "until"):
+        found = good(client, rows, "/events", **{name: filters[name]})["data"]
+        assert match in [each["id"] for each in found]
+        assert len(found) < 4
+
+
+def test_an_id_that_nobody_holds_has_no_events(client: TestClient, rows: Rows) -> None:
+    rows.event(rows.customer({"registered": "anna"}))
+
+    assert good(client, rows, "/events", customer="registered:bert") == {"data": [], "next": None}
+
+
+def test_pages_follow_each_other_by_their_cursor(client: TestClient, rows: Rows) -> None:
+    kept = [rows.event(occurred_us=T0 + n // 2) for n in range(5)]
+
+    seen: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = good(client, rows, "/events", limit=2, **cursor)
+        seen += [each["id"] for each in page["data"]]
+        if page["next"] is None:
+            break
+        assert page["next"].replace("-", "").isalnum()  # URL-safe
+        cursor = {"cursor": page["next"]}
+
+    assert seen == kept[::-1]
+
+
+def test_a_page_has_a_hundred_events_unless_told(client: TestClient, rows: Rows) -> None:
+    for _ in range(101):
+        rows.event()
+
+    assert len(good(client, rows, "/events")["data"]) == 100
+    assert len(good(client, rows, "/events", limit=1000)["data"]) == 101
+
+
+def test_json_lines_stream_every_match(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PAGE", 2)
+    for n in range(5):
+        rows.event(occurred_us=T0 + n, campaign="c", properties=f'{{"n":{n}}}')
+    rows.event()
+
+    answer = get(client, rows, "/events", format="jsonl", campaign="c")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["properties"]["n"] for line in lines] == [4, 3, 2, 1, 0]
+    assert get(client, rows, "/events", format="jsonl", limit=3).text.count("\n") == 3
+    assert get(client, rows, "/events", format="jsonl", type="never").text == ""
+
+
+def test_csv_streams_every_match_with_formulas_defused(client: TestClient, rows: Rows) -> None:
+    number = rows.event(campaign="=1+1", properties='{"a":"x,\\"y"}')
+
+    answer = get(client, rows, "/events", format="csv")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    (record,) = csv.DictReader(io.StringIO(answer.text, newline=""))
+    assert (record["id"], record["campaign"]) == (str(number), "'=1+1")
+    assert json.loads(record["properties"]) == {"a": 'x,"y'}
+    assert get(client, rows, "/events", format="csv", type="never").text.count("\r\n") == 1
+
+
+def test_the_text_of_a_page_is_what_the_model_describes(client: TestClient, rows: Rows) -> None:
+    rows.event(campaign='quo"ted')
+
+    EventsDocument.model_validate_json(get(client, rows, "/events", limit=1).content, strict=True)
+
+
+# -- outcomes -------------------------------------------------------------------------------------
+
+
+def test_outcomes_tell_what_the_sender_sent_and_the_rest_beside_it(client: TestClient, rows: Rows) -> None:
+    rows.counter(5, 3, 1, 1)
+    rows.counter(2, 2, 0, 0, at_us=T0 + DAY_US)
+    rows.counter(1, 1, 0, 0, source="replayed")
+
+    replayed = {"received": 1, "accepted": 1, "duplicate": 0, "rejected": 0}
+    assert good(client, rows, "/outcomes") == {
+        "total": {"received": 7, "accepted": 5, "duplicate": 1, "rejected": 1},
+        "days": [
+            {
+                "day": "2025-10-09",
+                "received": 5,
+                "accepted": 3,
+                "duplicate": 1,
+                "rejected": 1,
+                "replayed": replayed,
+            },
+            {"day": "2025-10-10", "received": 2, "accepted": 2, "duplicate": 0, "rejected": 0},
+        ],
+        "replayed": replayed,
+    }
+    assert good(client, rows, "/outcomes", since="2025-10-10")["total"]["received"] == 2
+    assert good(client, rows, "/outcomes", until="2025-10-09") == {
+        "total": {"received": 0, "accepted": 0, "duplicate": 0, "rejected": 0},
+        "days": [],
+    }
+
+
+# -- rejections -----------------------------------------------------------------------------------
+
+
+def test_a_rejection_is_told_with_what_came(client: TestClient, rows: Rows) -> None:
+    number = rows.rejection(
+        b'{"a":  1, "a": 1e400}', form="command", count=2, last_seen_us=T0 + SECOND, attempts=1
+    )
+    listed = {
+        "id": number,
+        "received_at": "2025-10-09T08:53:20.250000Z",
+        "last_seen": "2025-10-09T08:53:21.250000Z",
+        "route": "batch",
+        "reason": "empty_customer_id",
+        "detail": "The customer ID registered is empty; leave it out when there is no value.",
+        "pointer": "/customer_ids/registered",
+        "state": "open",
+        "count": 2,
+        "attempts": 1,
+    }
+
+    assert good(client, rows, "/rejections") == {"data": [listed], "next": None}
+    assert good(client, rows, f"/rejections/{number}") == {
+        **listed,
+        "body": '{"a":  1, "a": 1e400}',
+        "headers": [["content-type", "application/json"]],
+    }
+
+
+def test_a_body_that_is_no_text_comes_in_base64(client: TestClient, rows: Rows) -> None:
+    number = rows.rejection(b"\xff\x00")
+
+    found = good(client, rows, f"/rejections/{number}")
+
+    assert "body" not in found
+    assert b64decode(found["body_base64"]) == b"\xff\x00"
+
+
+def test_rejections_are_filtered_and_paged(client: TestClient, rows: Rows) -> None:
+    first = rows.rejection(b"hay")
+    second = rows.rejection(b"needle", reason="malformed_json", state="dismissed", received_us=T0 + DAY_US)
+
+    def ids(**filters: str) -> list[int]:
+        return [each["id"] for each in good(client, rows, "/rejections", **filters)["data"]]
+
+    assert ids() == [second, first]
+    assert ids(reason="malformed_json") == ids(state="dismissed") == ids(q="needle") == [second]
+    assert ids(since="2025-10-10") == [second]
+    assert ids(until="2025-10-10") == [first]
+    page = good(client, rows, "/rejections", limit=1)
+    assert ids(cursor=page["next"]) == [first]
+
+
+def test_the_summary_counts_by_reason(client: TestClient, rows: Rows) -> None:
+    rows.rejection(count=3, last_seen_us=T0 + SECOND)
+    rows.rejection(reason="malformed_json", state="dismissed")
+
+    assert good(client, rows, "/rejections/summary", state="open") == {
+        "data": [
+            {
+                "reason": "empty_customer_id",
+                "count": 3,
+                "first_seen": "2025-10-09T08:53:20.250000Z",
+                "last_seen": "2025-10-09T08:53:21.250000Z",
+            }
+        ]
+    }
+    assert len(good(client, rows, "/rejections/summary")["data"]) == 2
+
+
+def test_a_rejection_that_is_not_there_or_not_ones_own_is_a_404(client: TestClient, rows: Rows) -> None:
+    number = rows.rejection()
+    rows.begin_project()
+
+    for unknown in (number, 0, 2**63, "-1", "x", "٣", "1" * 5000):
+        problem(get(client, rows, f"/rejections/{unknown}"), 404)
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("customer", "registered"),
+        ("customer", "registered: "),
+        ("customer", "email:anna@example.com"),
+        ("customer", "registered:a\0"),
+        ("campaign", ""),
+        ("campaign", "x" * 501),
+        ("status", "a\0"),
+        ("type", "\0"),
+        ("stage", "Delivered"),
+        ("since", "yesterday"),
+        ("until", "2025-10-09T08:53:20 02:00"),
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("limit", "many"),
+        ("limit", "9" * 5000),
+        ("cursor", ""),
+        ("cursor", "nonsense"),
+        ("cursor", "-1-1"),
+        ("cursor", "f" * 16 + "-1"),
+        ("cursor", "1-1 OR 1=1"),
+        ("format", "xml"),
+        ("campain", "x"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named_and_its_value_not_repeated(
+    client: TestClient, rows: Rows, name: str, value: str
+) -> None:
+    assert wrong_parameters(client, rows, "/events", **{name: value}) == [name]
+    assert "example.com" not in get(client, rows, "/events", **{name: value}).text
+
+
+def test_all_wrong_parameters_are_named_at_once(client: TestClient, rows: Rows) -> None:
+    wrong = wrong_parameters(client, rows, "/rejections", reason="nope", state="shut", q="", x="1")
+
+    assert sorted(wrong) == ["q", "reason", "state", "x"]
+
+
+def test_a_parameter_that_stands_there_twice_is_no_question(client: TestClient, rows: Rows) -> None:
+    assert wrong_parameters(client, rows, "/events", stage=["posted", "delivered"]) == ["stage"]
+
+
+@pytest.mark.parametrize("path", ["/outcomes", "/rejections/summary", "/rejections/1"])
+def test_no_route_overlooks_a_parameter_that_it_does_not_know(
+    client: TestClient, rows: Rows, path: str
+) -> None:
+    assert wrong_parameters(client, rows, path, limitt="1") == ["limitt"]
+
+
+@pytest.mark.parametrize(
+    ("path", "roles"),
+    [
+        ("/events", {"data", "ops"}),
+        ("/outcomes", {"data", "ops"}),
+        ("/rejections", {"ops"}),
+        ("/rejections/summary", {"ops"}),
+        ("/rejections/1", {"ops"}),
+    ],
+)
+def test_each_route_is_open_to_its_roles_alone(
+    client: TestClient, rows: Rows, path: str, roles: set[str]
+) -> None:
+    for role in ("tracking", "data", "ops", "sender"):
+        answer = get(client, rows, path, role)
+        if role in roles:
+            assert answer.status_code in {200, 404}
+        else:
+            problem(answer, 403)
+
+
+def test_who_has_no_key_is_refused(client: TestClient, rows: Rows) -> None:
+    path = f"/v1/projects/{rows.project.token}/events"
+
+    nobody = client.get(path)
+    by_token = client.get(path, params={"access_token": str(rows.project.public_token)})
+
+    assert problem(nobody, 401)["detail"] == "Access key not provided."
+    assert nobody.headers["www-authenticate"].startswith("Basic")
+    problem(by_token, 401)
+    problem(client.get("/v1/projects/x/events"), 400)
+
+
+def test_what_comes_later_says_so(client: TestClient, rows: Rows) -> None:
+    problem(get(client, rows, "/events", format="parquet"), 501)
+    later = [
+        ("GET", "/campaigns"),
+        ("GET", "/campaigns/spring"),
+        ("GET", "/campaigns/spring/timeseries"),
+        ("POST", "/rejections/replay"),
+        ("POST", "/rejections/1/replay"),
+        ("POST", "/rejections/1/dismiss"),
+        ("POST", "/rejections/1/reopen"),
+        ("POST", "/rejections/1/undo"),
+        ("GET", "/mailings"),
+        ("POST", "/mailings/1/resolve"),
+        ("POST", "/mailings/1/cancel"),
+        ("GET", "/suppressions"),
+        ("POST", "/suppressions"),
+        ("DELETE", "/suppressions"),
+    ]
+    for method, path in later:
+        answer = client.request(method, f"/v1/projects/{rows.project.token}{path}")
+        assert problem(answer, 501)["detail"].endswith("not available yet.")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
+def test_a_database_that_is_away_is_a_503_and_no_half_answer(
+    client: TestClient, rows: Rows, form: str
+) -> None:
+    with rows.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(text("ALTER TABLE events RENAME TO events_away"))
+
+    answer = get(client, rows, "/events", format=form)
+
+    problem(answer, 503)
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_every_operation_has_a_route_and_says_what_it_does() -> None:
+    paths = {route.path for route in api.routes}
+
+    for operation in api.OPERATIONS:
+        assert api.PREFIX + operation.path in paths
+        assert operation.answer.__doc__

@@ -1,0 +1,376 @@
+"""The Data API over HTTP, in the vendor's shapes, on both databases."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from starlette.testclient import TestClient
+
+from receiver.store import reports
+from receiver.store.engine import connect
+from receiver.web.documents import AttributesDocument, CustomerDocument, CustomerEventsDocument
+from tests.reading_app import asking, authorization
+from tests.rows import T0, Rows
+
+SECOND = 1_000_000
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url, wait_seconds=0.5)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+@pytest.fixture
+def client(rows: Rows) -> Iterator[TestClient]:
+    with asking(rows.engine) as client:
+        yield client
+
+
+def ask(client: TestClient, rows: Rows, route: str, body: object, role: str = "data") -> Any:
+    """The answer as it came; *body* is sent as JSON unless it is bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post(
+        f"/data/v2/projects/{rows.project.token}/customers/{route}",
+        content=content,
+        headers=authorization(rows.project, role),
+    )
+
+
+def good(client: TestClient, rows: Rows, route: str, body: object) -> Any:
+    answer = ask(client, rows, route, body)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    return answer.json()
+
+
+def errors(client: TestClient, rows: Rows, route: str, body: object) -> Any:
+    answer = ask(client, rows, route, body)
+    assert (answer.status_code, answer.json()["success"]) == (400, False)
+    return answer.json()["errors"]
+
+
+ANNA = {"customer_ids": {"registered": "anna"}}
+CAMPAIGNS = {**ANNA, "event_types": ["campaign"]}
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def test_events_of_a_customer_come_in_the_vendors_shape_the_oldest_first(
+    client: TestClient, rows: Rows
+) -> None:
+    anna = rows.customer({"registered": "anna"})
+    rows.event(anna, T0 + SECOND, properties='{"status":"delivered","n":1.50}')
+    rows.event(anna, T0, properties='{"status":"printed"}')
+
+    assert good(client, rows, "events", CAMPAIGNS) == {
+        "success": True,
+        "data": [
+            {"type": "campaign", "timestamp": 1760000000.25, "properties": {"status": "printed"}},
+            {
+                "type": "campaign",
+                "timestamp": 1760000001.25,
+                "properties": {"status": "delivered", "n": 1.5},
+            },
+        ],
+    }
+
+
+def test_properties_are_answered_to_the_letter(client: TestClient, rows: Rows) -> None:
+    kept = '{"b":1.50,"a":1e400,"é":"\\u00e9"}'
+    rows.event(rows.customer({"registered": "anna"}), properties=kept)
+
+    assert f'"properties":{kept}' in ask(client, rows, "events", CAMPAIGNS).text
+
+
+def test_only_the_types_that_were_asked_for_are_answered(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"})
+    for n, event_type in enumerate(["campaign", "merge", "consent"]):
+        rows.event(anna, T0 + n, type=event_type)
+
+    question = {**ANNA, "event_types": ["consent", "merge", "never"]}
+    types = [each["type"] for each in good(client, rows, "events", question)["data"]]
+
+    assert types == ["merge", "consent"]
+
+
+def test_order_limit_and_skip_work_together(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"})
+    for n in range(5):
+        rows.event(anna, T0 + n * SECOND, properties=f'{{"n":{n}}}')
+
+    def numbers(**how: Any) -> list[int]:
+        data = good(client, rows, "events", {**CAMPAIGNS, **how})["data"]
+        return [each["properties"]["n"] for each in data]
+
+    assert numbers() == [0, 1, 2, 3, 4]
+    assert numbers(order="desc", limit=2) == [4, 3]
+    assert numbers(skip=1, limit=2) == [1, 2]
+    assert numbers(order="desc", skip=3) == [1, 0]
+    assert numbers(limit=0) == []
+    assert numbers(limit=None) == [0, 1, 2, 3, 4]
+
+
+def test_an_answer_of_many_pages_is_one_document(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PAGE", 2)
+    anna = rows.customer({"registered": "anna"})
+    for n in range(5):
+        rows.event(anna, T0 + n * SECOND)
+
+    assert len(good(client, rows, "events", CAMPAIGNS)["data"]) == 5
+    assert len(good(client, rows, "export-one", ANNA)["events"]) == 5
+
+
+def test_an_id_may_be_a_number_and_an_empty_one_beside_it_does_not_matter(
+    client: TestClient, rows: Rows
+) -> None:
+    rows.event(rows.customer({"registered": "12"}))
+
+    for ids in ({"registered": 12}, {"registered": " 12 "}, {"registered": 12, "cookie": None}):
+        assert len(good(client, rows, "events", {**CAMPAIGNS, "customer_ids": ids})["data"]) == 1
+
+
+def test_the_hard_id_says_who_is_meant_and_a_soft_one_where_it_is_unknown(
+    client: TestClient, rows: Rows
+) -> None:
+    rows.event(rows.customer({"registered": "anna"}), properties='{"of":"anna"}')
+    rows.event(rows.customer({"cookie": "k1"}), properties='{"of":"k1"}')
+
+    for ids, whose in (
+        ({"cookie": "k1", "registered": "anna"}, "anna"),
+        ({"cookie": "k1", "registered": "nobody"}, "k1"),
+    ):
+        (found,) = good(client, rows, "events", {**CAMPAIGNS, "customer_ids": ids})["data"]
+        assert found["properties"] == {"of": whose}
+
+
+# -- export-one and attributes --------------------------------------------------------------------
+
+
+def test_export_one_tells_everything_with_soft_ids_as_a_list_the_last_used_last(
+    client: TestClient, rows: Rows
+) -> None:
+    anna = rows.customer({"registered": "anna", "cookie": ["k1", "k2"]}, {"city": "Köln", "age": 41})
+    rows.event(anna, type="merge")
+
+    assert good(client, rows, "export-one", ANNA) == {
+        "success": True,
+        "ids": {"registered": "anna", "cookie": ["k1", "k2"]},
+        "properties": {"age": 41, "city": "Köln"},
+        "events": [
+            {"type": "merge", "timestamp": 1760000000.25, "properties": {"status": "delivered"}},
+        ],
+    }
+
+
+def test_export_one_says_what_is_not_there(client: TestClient, rows: Rows) -> None:
+    rows.customer({"cookie": "k1"})
+    rows.customer({"registered": "anna"})
+
+    assert good(client, rows, "export-one", {"customer_ids": {"cookie": "k1"}}) == {
+        "success": True,
+        "ids": {"registered": None, "cookie": ["k1"]},
+        "properties": {},
+        "events": [],
+    }
+    assert good(client, rows, "export-one", ANNA)["ids"] == {"registered": "anna", "cookie": []}
+
+
+def test_attributes_are_answered_one_by_one_in_order(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna", "cookie": ["k1", "k2"]}, {"city": "Köln", "tags": [1]})
+    attributes = [
+        {"type": "id", "id": "cookie"},
+        {"type": "property", "property": "tags"},
+        {"type": "segmentation", "id": "5f"},
+        {"type": "property", "property": "unknown"},
+        {"type": "id", "id": "registered"},
+        {"type": "consent", "category": "post"},
+        {"type": "property", "property": "city"},
+    ]
+
+    answer = good(client, rows, "attributes", {**ANNA, "attributes": attributes})
+
+    not_for_us = {"success": False, "error": "No permission"}
+    assert answer == {
+        "success": True,
+        "results": [
+            {"success": True, "value": ["k1", "k2"]},
+            {"success": True, "value": [1]},
+            not_for_us,
+            {"success": True, "value": None},
+            {"success": True, "value": "anna"},
+            not_for_us,
+            {"success": True, "value": "Köln"},
+        ],
+    }
+
+
+def test_the_text_that_is_answered_is_what_the_models_describe(client: TestClient, rows: Rows) -> None:
+    rows.event(rows.customer({"registered": "anna", "cookie": "k"}, {'quo"ted': None}))
+    attributes = {**ANNA, "attributes": [{"type": "id", "id": "cookie"}, {"type": "prediction", "id": "x"}]}
+
+    for route, question, model in (
+        ("events", CAMPAIGNS, CustomerEventsDocument),
+        ("export-one", ANNA, CustomerDocument),
+        ("attributes", attributes, AttributesDocument),
+    ):
+        model.model_validate_json(ask(client, rows, route, question).content, strict=True)
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+EVERY_ROUTE = [
+    ("events", CAMPAIGNS),
+    ("export-one", ANNA),
+    ("attributes", {**ANNA, "attributes": [{"type": "id", "id": "cookie"}]}),
+]
+
+
+@pytest.mark.parametrize(("route", "question"), EVERY_ROUTE)
+def test_an_unknown_customer_is_a_404_in_the_vendors_words(
+    client: TestClient, rows: Rows, route: str, question: object
+) -> None:
+    answer = ask(client, rows, route, question)
+
+    assert answer.status_code == 404
+    assert answer.json() == {"success": False, "errors": {"_global": ["Customer does not exist"]}}
+
+
+def test_customers_of_another_project_are_unknown(client: TestClient, rows: Rows) -> None:
+    rows.event(rows.customer({"registered": "anna"}))
+    rows.begin_project()
+
+    assert ask(client, rows, "export-one", ANNA).status_code == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1", b'{"customer_ids": {"registered": "\\ud800"}}', b"\xff"])
+def test_what_is_no_json_is_said_so(client: TestClient, rows: Rows, body: bytes) -> None:
+    assert errors(client, rows, "export-one", body) == {"_global": ["Invalid JSON."]}
+
+
+def test_a_wrong_body_names_the_fields(client: TestClient, rows: Rows) -> None:
+    assert errors(client, rows, "export-one", []) == {"_global": ["Send an object."]}
+    assert errors(client, rows, "events", {}) == {
+        "customer_ids": ["It is missing."],
+        "event_types": ["It is missing."],
+    }
+    wrong = errors(client, rows, "events", {**ANNA, "event_types": [], "order": "up", "limit": -1})
+    assert set(wrong) == {"event_types", "order", "limit"}
+    assert errors(client, rows, "events", {**ANNA, "event_types": ["campaign", "a\0b"]}) == {
+        "event_types": ["Item 2: Send valid Unicode without NUL."]
+    }
+    attributes = [{"type": "id", "id": "cookie"}, {"type": "property"}]
+    assert errors(client, rows, "attributes", {**ANNA, "attributes": attributes}) == {
+        "attributes": ["Item 2: Name the property, or the id."]
+    }
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        None,
+        {},
+        "anna",
+        {"registered": None},
+        {"registered": ""},
+        {"registered": "a\0"},
+        {"registered": ["anna"]},
+        {"registered": "{{ customer.id }}"},
+        {"registered": "x" * 501},
+        {"email": "anna@example.com"},
+        {"registered": 10**600},
+    ],
+)
+def test_ids_that_mean_nobody_are_refused_without_quoting_them(
+    client: TestClient, rows: Rows, ids: object
+) -> None:
+    (sentence,) = errors(client, rows, "export-one", {"customer_ids": ids})["customer_ids"]
+
+    assert sentence.endswith(".")
+    assert not any(word in sentence for word in ("anna", "example.com", "xxx", "customer.id", "000"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"customer_ids": {"registered": ' + b"9" * 5000 + b"}}",
+        b'{"customer_ids": {"registered": NaN}}',
+        b'{"customer_ids": ' + b"[" * 100_000,
+        b'{"customer_ids": {"registered": "anna"}, "event_types": ["x"], "limit": 1e400}',
+        b'{"customer_ids": {"registered": "anna"}, "event_types": ["x"], "skip": 99999999999999999999}',
+        b'{"customer_ids": {"registered": "anna"}, "event_types": '
+        + json.dumps(["x"] * 40_000).encode()
+        + b"}",
+    ],
+)
+def test_monstrous_bodies_are_the_askers_mistake(client: TestClient, rows: Rows, body: bytes) -> None:
+    assert errors(client, rows, "events", body)
+
+
+def test_a_body_over_the_limit_is_turned_away(rows: Rows) -> None:
+    with asking(rows.engine, max_body_bytes=100) as client:
+        answer = ask(client, rows, "export-one", b" " * 101)
+
+    assert (answer.status_code, answer.json()["success"]) == (413, False)
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [("data", 404), ("ops", 404), ("tracking", 403), ("sender", 403)]
+)
+def test_customers_are_told_to_the_roles_data_and_ops(
+    client: TestClient, rows: Rows, role: str, status: int
+) -> None:
+    answer = ask(client, rows, "export-one", ANNA, role)
+
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["success"] is False
+        assert answer.json()["error"].startswith("No permission")
+
+
+def test_who_has_no_key_is_refused_in_the_vendors_shape(client: TestClient, rows: Rows) -> None:
+    path = f"/data/v2/projects/{rows.project.token}/customers/export-one"
+    public = {"authorization": f"Token {rows.project.public_token}"}
+
+    nobody, by_token = client.post(path, json=ANNA), client.post(path, json=ANNA, headers=public)
+    elsewhere = client.post("/data/v2/projects/x/customers/export-one", json=ANNA, headers=public)
+
+    assert (nobody.status_code, nobody.json()) == (
+        401,
+        {"success": False, "error": "Access key not provided"},
+    )
+    assert nobody.headers["www-authenticate"].startswith("Basic")
+    assert by_token.status_code == 403
+    assert (elsewhere.status_code, elsewhere.json()["error"]) == (400, "Invalid project id")
+
+
+@pytest.mark.parametrize("route", ["export", "anonymize", "anonymize_bulk"])
+def test_what_comes_later_says_so(client: TestClient, rows: Rows, route: str) -> None:
+    answer = ask(client, rows, route, {})
+
+    assert (answer.status_code, answer.json()["success"]) == (501, False)
+    assert answer.json()["error"].endswith("is not available yet.")
+
+
+@pytest.mark.parametrize(("route", "question"), EVERY_ROUTE)
+def test_a_database_that_is_away_is_a_503_and_no_half_answer(
+    client: TestClient, rows: Rows, route: str, question: object
+) -> None:
+    rows.customer({"registered": "anna"})
+    with rows.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(text("ALTER TABLE customer_ids RENAME TO customer_ids_away"))
+
+    answer = ask(client, rows, route, question)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json() == {"success": False, "error": "The database cannot be asked now; ask again later."}
