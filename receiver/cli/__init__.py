@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli import keys, serving
+from receiver.cli import keys, reads, serving
 
 
 def build() -> typer.Typer:
@@ -19,7 +19,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    for module in (serving, keys):
+    for module in (serving, keys, reads):
         module.register(app)
     return app
 

@@ -137,7 +137,7 @@ def _disagreement(wrong: Disagreement) -> dict[str, object]:
         said = f"{counts.received} received, but {counts.accepted} accepted"
         said += f" + {counts.duplicate} duplicate + {counts.rejected} rejected"
     else:
-        said = f"{wrong.events} events are kept, but only {counts.accepted} commands were accepted"
+        said = f"{wrong.events} as kept events, but only {counts.accepted} as accepted commands"
     detail = f"{begin}, {wrong.hour.source}: {said}."
     return {
         "hour": begin,

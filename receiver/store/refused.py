@@ -84,7 +84,10 @@ def rejections_page(
     limit: int = 100,
 ) -> RejectionPage:
     """At most *limit* rejections, the newest first, from behind the ID *after*."""
-    conditions = [*_conditions(project_id, wanted), *([rejections.c.id < after] if after is not None else [])]
+    conditions = [
+        *_conditions(connection, project_id, wanted),
+        *([rejections.c.id < after] if after is not None else []),
+    ]
     newest_first = rejections.c.id.desc()
     lowest = None
     if wanted.text is not None:
@@ -122,15 +125,17 @@ def summary(connection: Connection, project_id: int, wanted: RejectionFilter) ->
             func.min(rejections.c.received_us),
             func.max(rejections.c.last_seen_us),
         )
-        .where(*_conditions(project_id, wanted))
+        .where(*_conditions(connection, project_id, wanted))
         .group_by(rejections.c.reason)
         .order_by(times.desc(), rejections.c.reason)
     )
     return [ReasonSummary(reason, int(times), *seen) for reason, times, *seen in connection.execute(query)]
 
 
-def _conditions(project_id: int, wanted: RejectionFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.reason is None and wanted.state is None:
+def _conditions(
+    connection: Connection, project_id: int, wanted: RejectionFilter
+) -> Iterator[ColumnElement[bool]]:
+    if wanted.reason is None and wanted.state is None and connection.dialect.name == "sqlite":
         # Not the bare column: SQLite would take an index that begins with it, and sort all rejections by ID.
         yield rejections.c.project_id + 0 == project_id
     else:

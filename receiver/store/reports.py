@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, tuple_
 
 from receiver.domain.commands import ExternalId
 from receiver.store.tables import customer_ids, customer_properties, events, projects
@@ -96,14 +96,10 @@ def events_page(
     """At most *limit* events, the newest first, from behind *after*."""
     time, number = events.c.occurred_us, events.c.id
     query = _SELECT_EVENTS.where(*_conditions(connection, project_id, wanted))
-    if oldest_first:
-        query = query.order_by(time, number)
-        if after:
-            query = query.where(time >= after.occurred_us, or_(time > after.occurred_us, number > after.id))
-    else:
-        query = query.order_by(time.desc(), number.desc())
-        if after:
-            query = query.where(time <= after.occurred_us, or_(time < after.occurred_us, number < after.id))
+    query = query.order_by(time, number) if oldest_first else query.order_by(time.desc(), number.desc())
+    if after:
+        place = tuple_(time, number)
+        query = query.where(place > after if oldest_first else place < after)
     rows = list(map(EventRow._make, connection.execute(query.limit(limit + 1).offset(skip))))
     if len(rows) <= limit:
         return EventPage(rows, None)

@@ -91,7 +91,8 @@ _MERGE_PROPERTIES = Given(
     "INSERT INTO customer_properties (customer_id, name, value, updated_us)"
     " SELECT survivor, name, value, updated_us FROM (SELECT survivor, name, value, updated_us, row_number()"
     " OVER (PARTITION BY survivor, name ORDER BY updated_us DESC, source DESC) AS place"
-    " FROM given CROSS JOIN customer_properties AS p WHERE p.customer_id = given.source) AS moved WHERE place = 1"
+    " FROM given CROSS JOIN customer_properties AS p WHERE p.customer_id = given.source) AS moved"
+    " WHERE place = 1"
     " ON CONFLICT (customer_id, name) DO UPDATE SET value = excluded.value, updated_us = excluded.updated_us"
     " WHERE excluded.updated_us >= customer_properties.updated_us",
 )

@@ -1,14 +1,17 @@
 """How the reading routes answer: problems (RFC 9457) of our own API, the vendor's shapes of the Data API."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from receiver import telemetry
 from receiver.web.auth import Action, Caller, Refusal
 from receiver.web.state import State
 
@@ -120,3 +123,29 @@ def wrong_body(error: ValidationError) -> Response:
         places = "".join(f"Item {step + 1}: " for step in where if isinstance(step, int))
         errors.setdefault(str(where[0]) if where else "_global", []).append(places + said)
     return vendor_errors(400, errors)
+
+
+# -- what no route answers ------------------------------------------------------------------------
+
+_VENDOR_PATHS = ("/track/", "/optilyz/", "/data/")
+
+
+async def _not_answered(request: Request[State], error: Exception) -> Response:
+    """A path or method that is not there, or a body that is too large, in the shape of its neighbours."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _in_shape(request, status, f"{HTTPStatus(status).phrase}.")
+
+
+async def _failed(request: Request[State], error: Exception) -> Response:
+    telemetry.log("request_failed", level=logging.ERROR, **telemetry.described(error))
+    return _in_shape(request, 500, "Something went wrong here; the log says where.")
+
+
+def _in_shape(request: Request[State], status: int, detail: str) -> Response:
+    if request.url.path.startswith(_VENDOR_PATHS):
+        errors = {"code": status, "description": detail}
+        return JSONResponse({"success": False, "errors": errors}, status, _headers(status))
+    return problem(status, detail)
+
+
+exception_handlers = {HTTPException: _not_answered, Exception: _failed}
