@@ -1,6 +1,9 @@
 """``receiver serve``, ``migrate`` and ``check``."""
 
 import os
+import signal
+import socket
+import sys
 import tempfile
 import time
 from typing import Annotated
@@ -14,6 +17,7 @@ from receiver.cli.session import failed, opened, settings_or_exit
 from receiver.settings import Settings
 from receiver.store import engine as database
 from receiver.store import keys
+from receiver.web.heads import BoundedHeads
 
 # Senders that are still talking when the service is told to end get this long.
 _GRACE_SECONDS = 10
@@ -56,9 +60,13 @@ def _run(settings: Settings) -> None:
     # Each worker process reads the environment, so what the command line said must stand there too.
     for name in ("host", "port", "workers"):
         os.environ[f"RECEIVER_{name.upper()}"] = str(getattr(settings, name))
+    _refuse_a_taken_port(settings)
+    # After its orderly end uvicorn sends itself the signal again: what was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "receiver.app:from_environment",
         factory=True,
+        http=BoundedHeads,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -70,6 +78,13 @@ def _run(settings: Settings) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+def _refuse_a_taken_port(settings: Settings) -> None:
+    try:
+        socket.create_server((settings.host, settings.port)).close()
+    except OSError as error:
+        raise failed(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from None
 
 
 def _introduce(engine: Engine, settings: Settings) -> None:

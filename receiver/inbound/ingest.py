@@ -18,6 +18,10 @@ from receiver.store.writes import Source
 # How often a group is done again when the database says that another transaction got in its way.
 _ATTEMPTS = 4
 
+# Larger groups go statement by statement: psycopg's pipeline waits for ever for a server that has not
+# yet been sent the whole of a large parameter.
+_MOST_PIPELINED_BYTES = 256 * 1024
+
 _SENTENCES = {
     Reason.UNKNOWN_CUSTOMER: (
         "/customer_ids",
@@ -51,17 +55,18 @@ def keep(ledger: Ledger, deliveries: Sequence[Delivery], policy: Policy) -> list
         for number, outcome in enumerate(delivery.outcomes)
         if not isinstance(outcome, SystemTime)
     ]
-    verdicts = iter(_keep(ledger, items, policy) if items else ())
+    large = sum(len(delivery.body) for delivery in deliveries) > _MOST_PIPELINED_BYTES
+    verdicts = iter(_keep(ledger, items, policy, stepwise=large) if items else ())
     return [
         [None if isinstance(outcome, SystemTime) else next(verdicts) for outcome in delivery.outcomes]
         for delivery in deliveries
     ]
 
 
-def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy, *, stepwise: bool) -> list[Verdict]:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with ledger.transaction() as transaction:
+            with ledger.transaction(stepwise=stepwise) as transaction:
                 return _keep_group(transaction, items, policy)
         except Exception as error:
             meaning = fault(error)

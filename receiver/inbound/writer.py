@@ -43,13 +43,15 @@ class _Waiting(NamedTuple):
 class Writer:
     """Takes deliveries from the event loop and stores them in a thread of its own.
 
-    At most *queue_bytes* of bodies wait; more are turned away, because a sender who comes again later
-    is better than one that times out.
+    A request waits at most *answer_seconds*.  At most *queue_bytes* of bodies wait; more are turned
+    away, because a sender who comes again later is better than one that times out.
     """
 
-    def __init__(self, ledger: Ledger, policy: Policy, *, queue_bytes: int) -> None:
+    def __init__(self, ledger: Ledger, policy: Policy, *, queue_bytes: int, answer_seconds: float) -> None:
         self._ledger = ledger
         self._policy = policy
+        self._answer_seconds = answer_seconds
+        self._busy_since: float | None = None
         self._free_bytes = queue_bytes
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()  # None is the end
         self._stopping = False
@@ -61,8 +63,10 @@ class Writer:
 
     @property
     def alive(self) -> bool:
-        """Whether deliveries can be handed over."""
-        return self._thread.is_alive() and not self._stopping
+        """Whether deliveries can be handed over, and the database answers."""
+        since = self._busy_since
+        stuck = since is not None and time.monotonic() - since > self._answer_seconds
+        return self._thread.is_alive() and not self._stopping and not stuck
 
     async def keep(self, delivery: Delivery) -> Sequence[Verdict | None]:
         """What became of each outcome of *delivery*; when this returns, it is on disk.
@@ -78,23 +82,33 @@ class Writer:
         waiting = _Waiting(delivery, self._loop.create_future())
         self._queue.put(waiting)
         try:
-            return await waiting.answer
+            async with asyncio.timeout(self._answer_seconds):
+                return await waiting.answer
+        except TimeoutError:
+            # It may yet be stored; the sender's repeat is then a duplicate.
+            raise NotStored("database") from None
         finally:
             self._free_bytes += size
 
     async def stop(self) -> None:
-        """Store what was taken, take nothing more, and close the connection."""
+        """Store what was taken, take nothing more, and close the connection.
+
+        Not for ever: the thread may be waiting for a database that has stopped to answer.
+        """
         self._stopping = True
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._ledger.close()
+        await asyncio.to_thread(self._thread.join, self._answer_seconds)
+        if not self._thread.is_alive():
+            self._ledger.close()
 
     def _work(self) -> None:
         going_on = True
         while going_on:
             group, going_on = self._gather()
             if group:
+                self._busy_since = time.monotonic()
                 self._store(group)
+                self._busy_since = None
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Wait for one, then take all that wait with it, up to the size of a group; False at the end."""

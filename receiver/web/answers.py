@@ -148,4 +148,4 @@ def _in_shape(request: Request[State], status: int, detail: str) -> Response:
     return problem(status, detail)
 
 
-exception_handlers = {HTTPException: _not_answered, Exception: _failed}
+exception_handlers: Mapping[Any, Any] = {HTTPException: _not_answered, Exception: _failed}

@@ -24,6 +24,7 @@ class TurnedAway(NamedTuple):
 TOO_LARGE = TurnedAway("too_large", 413, "The body is too large; send fewer commands at a time.")
 TOO_SLOW = TurnedAway("too_slow", 408, "The body did not arrive in time; send it again.")
 BUSY = TurnedAway("busy", 503, "Too much is coming in at once; send it again later.")
+STOPPING = TurnedAway("stopping", 503, "The service is being restarted; send it again in a moment.")
 HUNG_UP = TurnedAway("hung_up", 0, "")
 
 
@@ -49,6 +50,9 @@ class Intake:
                     return await self._rest(body, receive)
         except TimeoutError:
             return TOO_SLOW
+        except asyncio.CancelledError:
+            # Only the end of the service cancels a request; the sender shall know that it may come again.
+            return STOPPING
         return body if len(body) <= self._most_bytes else TOO_LARGE
 
     async def _rest(self, begun: bytes, receive: Receive) -> bytes | TurnedAway:

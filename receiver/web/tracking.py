@@ -5,6 +5,7 @@ time of a request would otherwise go into routing and request objects.  Shapes a
 documentation of the Tracking API v2, as collected in docs/tracking-sheet.md.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ FORMS: Mapping[str, Form] = {
     OPTILYZ + "callbacks": Form.FLAT,
 }
 """What each route takes, without the project token in the middle."""
+
+_LARGE_BYTES = 128 * 1024
 
 SYSTEM_TIME = TRACK + "system/time"
 
@@ -108,9 +111,10 @@ async def _answer(scope: Scope, receive: Receive, route: str, project_token: str
     if isinstance(body, TurnedAway):
         return None if body is HUNG_UP else _turned_away(body)
     form = FORMS[route]
-    delivery = ingest.read(
-        caller.project_id, Source.CALLBACK, form, body, scope["headers"], state["policy"], now_us
-    )
+    brought = caller.project_id, Source.CALLBACK, form, body, scope["headers"], state["policy"], now_us
+    # A large body is read beside the event loop, or it would hold up everybody else.
+    large = len(body) > _LARGE_BYTES
+    delivery = await asyncio.to_thread(ingest.read, *brought) if large else ingest.read(*brought)
     try:
         verdicts = await state["writer"].keep(delivery)
     except NotStored as outage:
