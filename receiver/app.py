@@ -60,7 +60,7 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
                 policy,
                 queue_bytes=settings.queue_bytes,
                 # A lock may be waited for as long, and the group before may have waited for one too.
-                answer_seconds=2 * settings.database_seconds + 5,
+                answer_seconds=2 * settings.database_seconds + 1,
             )
             writer.start()
             # What lives as long as the process need not be looked at by each collection.

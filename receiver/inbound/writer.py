@@ -22,6 +22,9 @@ from receiver.store.sets import Ledger
 # Commands of one group: enough to share a commit well, few enough that nobody waits long for the others.
 _MOST_COMMANDS = 1000
 
+# So long does a group that could not be stored count against us, when no other one follows.
+_FAILED_SECONDS = 5.0
+
 
 class NotStored(Exception):
     """Nothing of the delivery was stored, or nobody knows: the sender should come again.
@@ -52,6 +55,7 @@ class Writer:
         self._policy = policy
         self._answer_seconds = answer_seconds
         self._busy_since: float | None = None
+        self._failed_at = float("-inf")
         self._free_bytes = queue_bytes
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()  # None is the end
         self._stopping = False
@@ -63,10 +67,12 @@ class Writer:
 
     @property
     def alive(self) -> bool:
-        """Whether deliveries can be handed over, and the database answers."""
+        """Whether deliveries can be handed over, and the database has been storing them of late."""
+        now = time.monotonic()
         since = self._busy_since
-        stuck = since is not None and time.monotonic() - since > self._answer_seconds
-        return self._thread.is_alive() and not self._stopping and not stuck
+        stuck = since is not None and now - since > self._answer_seconds
+        failed = now - self._failed_at < _FAILED_SECONDS
+        return self._thread.is_alive() and not self._stopping and not stuck and not failed
 
     async def keep(self, delivery: Delivery) -> Sequence[Verdict | None]:
         """What became of each outcome of *delivery*; when this returns, it is on disk.
@@ -132,9 +138,11 @@ class Writer:
         try:
             verdicts = ingest.keep(self._ledger, deliveries, self._policy)
         except Exception as error:
+            self._failed_at = time.monotonic()
             telemetry.group_failed(error, len(group), expected=fault(error) is not None)
             self._answer(group, lambda waiting, _: waiting.answer.set_exception(NotStored("database")))
             return
+        self._failed_at = float("-inf")
         _report(verdicts, time.perf_counter() - started, self._queue.qsize())
         self._answer(group, lambda waiting, n: waiting.answer.set_result(verdicts[n]))
 
