@@ -84,7 +84,8 @@ def _refuse_a_taken_port(settings: Settings) -> None:
     try:
         socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
-        raise failed(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from None
+        why = os.strerror(error.errno).lower() if error.errno else "there is no such address"
+        raise failed(f"Cannot listen on {settings.host}:{settings.port}: {why}.") from None
 
 
 def _introduce(engine: Engine, settings: Settings) -> None:
