@@ -15,7 +15,7 @@ from receiver.settings import Settings, read_settings
 from receiver.store import engine as database
 from receiver.store.checkpoints import Checkpoints
 from receiver.store.sets import Ledger
-from receiver.web import answers, api, data, health, tracking
+from receiver.web import answers, api, data, health, openapi, tracking
 from receiver.web.auth import LiveKeyring
 from receiver.web.intake import Intake
 from receiver.web.state import State
@@ -24,10 +24,9 @@ from receiver.web.state import State
 def create_app(settings: Settings) -> ASGIApp:
     """The service for *settings*; the database is opened, and must be at head, when it starts."""
     framework = Starlette(
-        routes=[*data.routes, *api.routes, *health.routes],
+        routes=[*data.routes, *api.routes, *health.routes, openapi.route(settings)],
         exception_handlers=answers.exception_handlers,
         lifespan=functools.partial(_lifespan, settings=settings),
-        max_body_size=settings.max_body_bytes,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

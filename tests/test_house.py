@@ -1,19 +1,34 @@
-"""What the documents say, the code does, and the other way round."""
+"""What the documents say, the code does, and the other way round; and the house is kept in order."""
 
+import asyncio
+import json
+import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import typer.main
+from starlette.routing import Route
+from starlette.types import Message
 
 from receiver import telemetry
 from receiver.cli import build
+from receiver.domain.callbacks import MAX_EVENT_BYTES
 from receiver.domain.commands import Reason
-from receiver.settings import PREFIX, Settings
-from receiver.web import health, tracking
+from receiver.domain.exact_json import MAX_DEPTH
+from receiver.domain.fields import MAX_PROPERTY_BYTES, MAX_TEXT
+from receiver.domain.stages import STAGE_WORDS
+from receiver.settings import PREFIX, Settings, read_settings
+from receiver.store.keys import Role
+from receiver.web import api, data, health, openapi, tracking
+from receiver.web.answers import Operation
+from receiver.web.auth import Action, may
+from tests.serving_app import FLAT, Sender, in_parts, serving
 
 HERE = Path(__file__).resolve().parent.parent
 README = (HERE / "README.md").read_text()
 OPERATIONS = (HERE / "docs/operations.md").read_text()
+SHEET = (HERE / "docs/tracking-sheet.md").read_text()
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -43,15 +58,217 @@ def test_every_log_event_is_explained(event: str) -> None:
     assert f"| `{event}` |" in OPERATIONS
 
 
-def test_every_route_that_answers_is_in_the_readme() -> None:
-    own = [route.replace("projects/", "projects/{project_token}/") for route in tracking.FORMS]
-    plain = [route.path for route in health.routes]
-
-    assert [path for path in (*own, *plain) if path not in README] == []
-
-
 def test_every_command_is_in_the_readme() -> None:
     commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]  # a group, which has them
 
     assert len(commands) > 5
     assert [name for name in commands if f"`receiver {name}" not in README] == []
+
+
+# -- routes and who may ask them ------------------------------------------------------------------
+
+Routes = dict[str, frozenset[str]]
+"""The roles that may ask, by path."""
+
+
+def routes_of_the_readme() -> Routes:
+    """Of its table: the first path of a row stands there whole, those beside it as they differ."""
+    found: Routes = {}
+    for first, second in re.findall(r"^\| (`(?:GET|POST).*?) \| (.*?) \|$", README, re.MULTILINE):
+        roles = frozenset(re.findall(r"`(\w+)`", second))
+        spans = [span.rpartition(" ")[2] for span in re.findall(r"`([^`]+)`", first)]
+        paths = [span for span in spans if span.startswith("/")]
+        base = paths[0].rpartition("/")[0]
+        found |= {path if path == paths[0] else base + path: roles for path in paths}
+    return found
+
+
+def routes_that_answer() -> Routes:
+    """All but those that are to come (501)."""
+    senders = roles_of(Action.TRACK)
+    found = {_with_token(route): senders for route in (*tracking.FORMS, tracking.SYSTEM_TIME)}
+    operations = [(api.PREFIX, each) for each in api.OPERATIONS]
+    operations += [(data.PREFIX, each) for each in data.OPERATIONS]
+    for prefix, operation in operations:
+        found[_path(prefix, operation)] = roles_of(operation.action)
+    return found | {route.path: frozenset() for route in (*health.routes, openapi.route(read_settings()))}
+
+
+def roles_of(action: Action) -> frozenset[str]:
+    return frozenset(role for role in Role if may(role, action))
+
+
+def _with_token(route: str) -> str:
+    return route.replace("projects/", "projects/{project_token}/")
+
+
+def _path(prefix: str, operation: Operation) -> str:
+    return (prefix + operation.path).replace("{rejection_id}", "{id}")
+
+
+def test_the_readme_lists_the_routes_that_answer_and_the_roles_that_may_ask() -> None:
+    assert routes_of_the_readme() == routes_that_answer()
+
+
+def test_no_other_route_answers() -> None:
+    listed = {path.replace("{id}", "{rejection_id}") for path in routes_that_answer()}
+    routes = [*api.routes, *data.routes, *health.routes]
+
+    assert all(isinstance(route, Route) for route in routes)
+    assert {route.path for route in routes if route.include_in_schema} <= listed
+
+
+# -- docs/tracking-sheet.md -----------------------------------------------------------------------
+
+
+class Example(NamedTuple):
+    """A request of the sheet and the answer below it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+    status: int
+    answer: Any
+
+
+def examples() -> list[Example]:
+    blocks = re.findall(r"^```http\n(.*?)^```$", SHEET, re.MULTILINE | re.DOTALL)
+    assert len(blocks) % 2 == 0
+    found = []
+    for request, answer in zip(blocks[::2], blocks[1::2], strict=True):
+        head, _, body = request.partition("\n\n")
+        first, *lines = head.splitlines()
+        method, _, path = first.partition(" ")
+        headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
+        status, _, document = answer.partition("\n\n")
+        found.append(Example(method, path, headers, body, int(status), json.loads(document)))
+    return found
+
+
+def without_times(document: Any) -> Any:
+    """What differs each time becomes the name of its type."""
+    return {
+        name: type(value).__name__ if name in {"time", "start_time", "end_time"} else value
+        for name, value in document.items()
+    }
+
+
+def test_the_sheet_has_an_example_of_each_form_and_of_each_way_to_be_refused() -> None:
+    paths = {example.path.replace("PROJECT_TOKEN/", "") for example in examples()}
+    keys = {key for example in examples() for key in ("error", "errors", "message") if key in example.answer}
+
+    assert paths == set(tracking.FORMS)
+    assert keys == {"error", "errors", "message"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_each_example_of_the_sheet_is_answered_as_it_says(database_url: str) -> None:
+    with serving(database_url) as sender:
+        for example in examples():
+            path = example.path.replace("PROJECT_TOKEN", sender.project.token)
+            headers = {
+                name: value.replace("Basic BASE64(KEY_ID:SECRET)", sender.authorization())
+                for name, value in example.headers.items()
+            }
+
+            answer = sender.client.request(example.method, path, content=example.body, headers=headers)
+
+            assert answer.status_code == example.status, example
+            assert without_times(answer.json()) == without_times(example.answer)
+
+
+def key_of_the_reason(document: Any) -> str:
+    if "results" in document:
+        return "results[].errors"
+    if "errors" in document:
+        return "errors" if isinstance(document["errors"], list) else "errors.description"
+    return "message" if "message" in document else "error"
+
+
+def answers_of_each_kind(sender: Sender) -> set[tuple[int, str]]:
+    """Status and key of the reason of everything that a sender can meet."""
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("waited for ever")
+
+    secret = sender.authorization()[:-8] + "AAAA" + sender.authorization()[-4:]
+    answers = [
+        sender.send("batch", {"commands": [None]}),
+        sender.send("customers/events", {}),
+        sender.send("batch", {}),
+        sender.client.post(tracking.TRACK + "nonsense/batch"),
+        sender.client.post(sender.path("batch")),
+        sender.client.post(sender.path("batch"), headers={"authorization": secret}),
+        sender.send("nonsense", {}),
+        sender.send(FLAT, {}, method="PUT"),
+        sender.send("batch", b" " * (read_settings().max_body_bytes + 1)),
+    ]
+    raw = [sender.raw("batch", never), sender.raw("batch", in_parts([b"x" * 2000]))]
+    return {(answer.status_code, key_of_the_reason(answer.json())) for answer in answers} | {
+        (answer.status, key_of_the_reason(answer.document)) for answer in raw if answer is not None
+    }
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_sheet_lists_every_status_and_where_its_reason_stands(database_url: str) -> None:
+    rows = re.findall(r"^\| (\d{3}) \|.*?\| `([^`]+)`[^|]*\|[^|]*\|$", SHEET, re.MULTILINE)
+
+    with serving(database_url, body_seconds=0.1, held_bytes=1000) as sender:
+        answered = answers_of_each_kind(sender)
+
+    assert {(int(status), key) for status, key in rows} == answered
+
+
+def test_the_sheet_tells_the_limits_that_hold() -> None:
+    settings = read_settings()
+    limits = {
+        "commands of a batch (not of the flat form)": f"{settings.max_commands}",
+        "body": f"{settings.max_body_bytes:,} bytes",
+        "one event or update": f"{MAX_EVENT_BYTES:,} bytes",
+        "value of a property": f"{MAX_PROPERTY_BYTES:,} bytes",
+        "ID, event type, campaign reference": f"{MAX_TEXT} characters",
+        "brackets within brackets": f"{MAX_DEPTH}",
+        "time to hand over a body": f"{settings.body_seconds:.0f} seconds",
+    }
+
+    table = SHEET.partition("| limit | value |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert dict(line.strip("| ").split(" | ") for line in table.splitlines()) == limits
+    assert f"within {settings.duplicate_window} seconds" in SHEET
+
+
+def test_the_sheet_lists_the_words_that_are_understood() -> None:
+    table = SHEET.partition("| stage | words |\n|---|---|\n")[2].partition("\n\n")[0]
+    told = {
+        word: stage
+        for stage, words in re.findall(r"\| `(\w+)` \| (.*?) \|", table)
+        for word in words.split(", ")
+    }
+
+    assert told == STAGE_WORDS
+
+
+# -- the house itself -----------------------------------------------------------------------------
+
+LONGER_THAN_300_LINES = {
+    "receiver/inbound/group.py": "one class: whatever is decided of a command, the next one must see",
+}
+
+
+def test_no_module_is_long_without_a_reason() -> None:
+    lengths = {
+        str(path.relative_to(HERE)): len(path.read_text().splitlines())
+        for path in (HERE / "receiver").rglob("*.py")
+    }
+
+    assert len(lengths) > 30
+    assert {name for name, length in lengths.items() if length > 300} == set(LONGER_THAN_300_LINES)
+
+
+def test_every_sample_is_used_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in (HERE / "tests").rglob("*.py"))
+    samples = [path.stem for path in (HERE / "tests/samples").iterdir()]
+
+    assert len(samples) > 10
+    assert [name for name in samples if f'"{name}' not in tests] == []

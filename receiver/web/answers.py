@@ -26,6 +26,8 @@ class Operation(NamedTuple):
         question: the model of the parameters, or of the body.
         answer: called in a thread, with the question read and the caller known.
         document: the model of a good answer in JSON.
+        errors: the statuses of all other answers.
+        files: the media types that a good answer may have instead of JSON.
     """
 
     path: str
@@ -33,6 +35,8 @@ class Operation(NamedTuple):
     question: type[BaseModel]
     answer: Callable[[Request[State], Caller, Any], Response]
     document: type[BaseModel]
+    errors: tuple[int, ...]
+    files: tuple[str, ...] = ()
 
 
 AWAY = "The database cannot be asked now; ask again later."
@@ -88,8 +92,9 @@ def problem(status: int, detail: str, errors: Sequence[Mapping[str, str]] = ()) 
     return JSONResponse(document, status, _headers(status), "application/problem+json")
 
 
-def document(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
+def document(answer: BaseModel, status: int = 200) -> Response:
+    text = answer.model_dump_json(exclude_unset=True)
+    return Response(text, status, _headers(status), "application/json")
 
 
 def refused(refusal: Refusal) -> Response:

@@ -37,6 +37,9 @@ from receiver.web.state import State
 
 PREFIX = "/v1/projects/{project_token}"
 
+_CSV = "text/csv"
+_JSONL = "application/x-ndjson"
+
 
 def events(request: Request[State], caller: Caller, question: EventsQuestion) -> Response:
     """Events, the newest first: a page of them as JSON, or all as a file."""
@@ -48,8 +51,8 @@ def events(request: Request[State], caller: Caller, question: EventsQuestion) ->
             engine, caller.project_id, wanted, after=question.cursor, limit=question.limit
         )
         if question.format == "csv":
-            return answers.streamed(export.csv_lines(pages), "text/csv", "events.csv")
-        return answers.streamed(export.json_lines(pages), "application/x-ndjson", "events.jsonl")
+            return answers.streamed(export.csv_lines(pages), _CSV, "events.csv")
+        return answers.streamed(export.json_lines(pages), _JSONL, "events.jsonl")
     with reports.reading(engine) as connection:
         page = reports.events_page(
             connection, caller.project_id, wanted, after=question.cursor, limit=question.limit or 100
@@ -99,12 +102,23 @@ def rejection(request: Request[State], caller: Caller, _: Parameters) -> Respons
     return answers.document(KeptRejectionDocument.of_kept(found))
 
 
+_ERRORS = (400, 401, 403, 503)
+
 OPERATIONS = (
-    Operation("/events", Action.READ, EventsQuestion, events, EventsDocument),
-    Operation("/outcomes", Action.READ, Period, outcomes, OutcomesDocument),
-    Operation("/rejections", Action.OPERATE, RejectionsQuestion, rejections, RejectionsDocument),
-    Operation("/rejections/summary", Action.OPERATE, WhichRejections, rejections_summary, SummaryDocument),
-    Operation("/rejections/{rejection_id}", Action.OPERATE, Parameters, rejection, KeptRejectionDocument),
+    Operation("/events", Action.READ, EventsQuestion, events, EventsDocument, _ERRORS, (_JSONL, _CSV)),
+    Operation("/outcomes", Action.READ, Period, outcomes, OutcomesDocument, _ERRORS),
+    Operation("/rejections", Action.OPERATE, RejectionsQuestion, rejections, RejectionsDocument, _ERRORS),
+    Operation(
+        "/rejections/summary", Action.OPERATE, WhichRejections, rejections_summary, SummaryDocument, _ERRORS
+    ),
+    Operation(
+        "/rejections/{rejection_id}",
+        Action.OPERATE,
+        Parameters,
+        rejection,
+        KeptRejectionDocument,
+        (*_ERRORS, 404),
+    ),
 )
 
 

@@ -119,10 +119,14 @@ def _event_texts(pages: Iterator[list[EventRow]]) -> Iterator[list[str]]:
         ]
 
 
+_ERRORS = (400, 401, 403, 404, 408, 413, 503)
+
 OPERATIONS = (
-    Operation("events", Action.READ, CustomerEventsQuestion, customer_events, CustomerEventsDocument),
-    Operation("export-one", Action.READ, CustomerQuestion, export_one, CustomerDocument),
-    Operation("attributes", Action.READ, AttributesQuestion, attributes, AttributesDocument),
+    Operation(
+        "events", Action.READ, CustomerEventsQuestion, customer_events, CustomerEventsDocument, _ERRORS
+    ),
+    Operation("export-one", Action.READ, CustomerQuestion, export_one, CustomerDocument, _ERRORS),
+    Operation("attributes", Action.READ, AttributesQuestion, attributes, AttributesDocument, _ERRORS),
 )
 
 

@@ -1,7 +1,7 @@
-"""The documents that the reading routes answer with, for what builds them and for /openapi.json.
+"""The documents that routes answer with, for what builds them and for /openapi.json.
 
-Events and customers are written as text, from JSON that the database keeps; their models are what a
-test holds that text against.
+Events and customers are written as text, from JSON that the database keeps, and so are the answers to
+callbacks; their models are what a test holds that text against.
 """
 
 import base64
@@ -18,6 +18,9 @@ from receiver.store.refused import KeptRejection, ReasonSummary, RejectionRow
 from receiver.store.writes import Source
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+# Not a tuple: fewer readers of JSON Schema know those.
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 ROUTES: Mapping[str, str] = {
     Form.EVENT: "customers/events",
@@ -135,7 +138,7 @@ class KeptRejectionDocument(RejectionDocument):
 
     body: str | None = None
     body_base64: str | None = None
-    headers: list[tuple[str, str]] = Field(description="Pairs of name and value, without credentials.")
+    headers: list[Pair] = Field(description="Pairs of name and value, without credentials.")
 
     @classmethod
     def of_kept(cls, kept: KeptRejection) -> Self:
@@ -224,7 +227,52 @@ class AttributesDocument(_Document):
     results: list[AttributeDocument]
 
 
-# -- errors ---------------------------------------------------------------------------------------
+# -- the Tracking API, answered by hand -----------------------------------------------------------
+
+
+class CallbackDocument(_Document):
+    """Whether the event or update was taken; else ``errors`` say why, the vendor's words first."""
+
+    success: bool
+    errors: list[str]
+
+
+class TimeDocument(CallbackDocument):
+    """What time it is here."""
+
+    time: float = Field(description="UNIX seconds, with their fraction.")
+
+
+class ResultDocument(_Document):
+    """What became of one command; ``time`` answers a ``system/time``."""
+
+    success: bool
+    errors: list[str] | None = None
+    time: float | None = None
+    command_id: str | int | None = None
+
+
+class ResultsDocument(_Document):
+    """One result for each command, in their order."""
+
+    success: bool
+    results: list[ResultDocument]
+    start_time: float
+    end_time: float
+
+
+class RefusedBatchDocument(_Document):
+    """Why none of the commands was read."""
+
+    success: bool
+    message: str
+
+
+# -- health and errors ----------------------------------------------------------------------------
+
+
+class HealthDocument(_Document):
+    status: str
 
 
 class MistakeDocument(_Document):

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.system.service import PRIVATE, Client, Project, Service, event
+from tests.system.service import PRIVATE, Client, Key, Project, Service, event
 
 Operation = APIOperation[Any, Any, Any, Any]
 
@@ -33,13 +33,9 @@ ROLES = {"/track/": "tracking", "/optilyz/": "tracking", "/data/": "data", "/v1/
 """Whose key opens which routes."""
 
 # The document is the same on both.
-pytestmark = [
-    pytest.mark.parametrize("installation", ["sqlite"], indirect=True),
-    pytest.mark.skip(reason="the service does not describe itself at /openapi.json yet"),
-]
+pytestmark = pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
 
-
-EXAMPLES = 20
+EXAMPLES = 40
 """Of each operation, half of them as the document asks for, half not."""
 
 
@@ -49,14 +45,30 @@ def test_every_operation_answers_as_the_document_promises(
     # Something to be found.
     client.track("customers/events", event(1, registered="known"))
     client.track("customers/events", {"customer_ids": {"registered": PRIVATE}})
-    document = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=schemathesis.Config())
+    rejection_id = client.our_own("rejections")["data"][0]["id"]
 
-    operations = [_sound(result) for result in document.get_all_operations()]
-
-    assert len(operations) > 10
-    for operation in operations:
+    for operation in _operations(service):
         with subtests.test(operation.label):
-            _try_out(operation, service, project)
+            _try_out(operation, service, project, {"rejection_id": rejection_id})
+
+
+@pytest.mark.parametrize("key", [None, Key("nobody", PRIVATE)], ids=["no key", "unknown key"])
+def test_every_operation_turns_strangers_away_as_the_document_promises(
+    service: Service, project: Project, subtests: pytest.Subtests, key: Key | None
+) -> None:
+    for operation in _operations(service):
+        if "{project_token}" in operation.path:
+            with subtests.test(operation.label):
+                case = operation.Case(path_parameters={"project_token": project.token, "rejection_id": 1})
+                answer = case.call_and_validate(service.url, auth=key, checks=PROMISES, timeout=10)
+                assert answer.status_code == 401
+
+
+def _operations(service: Service) -> list[Operation]:
+    document = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=schemathesis.Config())
+    operations = [_sound(result) for result in document.get_all_operations()]
+    assert len(operations) > 10
+    return operations
 
 
 def _sound(result: Result[Operation, InvalidSchema]) -> Operation:
@@ -65,18 +77,24 @@ def _sound(result: Result[Operation, InvalidSchema]) -> Operation:
     return result.ok()
 
 
-def _try_out(operation: Operation, service: Service, project: Project) -> None:
+def _try_out(operation: Operation, service: Service, project: Project, known: dict[str, Any]) -> None:
+    """Ask for what is *known*, by the names of path parameters, and for what is not."""
     key = next((project.keys[ROLES[start]] for start in ROLES if operation.path.startswith(start)), None)
-    fixed = {"project_token": project.token} if "{project_token}" in operation.path else None
+    ours = _in_path(operation, {"project_token": project.token})
+    found = _in_path(operation, {"project_token": project.token, **known})
 
     @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None)
     @given(
         case=one_of(
-            operation.as_strategy(GenerationMode.POSITIVE, path_parameters=fixed),
-            operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=fixed),
+            operation.as_strategy(GenerationMode.POSITIVE, path_parameters=found),
+            operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=ours),
         )
     )
     def answers_as_promised(case: Any) -> None:
         case.call_and_validate(service.url, auth=key, checks=PROMISES, timeout=10)
 
     answers_as_promised()
+
+
+def _in_path(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    return {name: value for name, value in parameters.items() if f"{{{name}}}" in operation.path} or None
