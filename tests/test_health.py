@@ -171,7 +171,6 @@ def test_what_was_received_is_counted_by_what_became_of_it(sender: Sender) -> No
     }
 
 
-@pytest.mark.xfail(reason="Nobody raises receiver_dropped_ids; a group should, by its outcomes' dropped_ids.")
 def test_empty_ids_that_were_left_out_are_counted(database_url: str) -> None:
     with serving(database_url, empty_ids="drop") as sender:
         before = metrics(sender)[("receiver_dropped_ids_total",)]

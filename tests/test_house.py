@@ -251,9 +251,8 @@ def test_the_sheet_lists_the_words_that_are_understood() -> None:
 
 # -- the house itself -----------------------------------------------------------------------------
 
-LONGER_THAN_300_LINES = {
-    "receiver/inbound/group.py": "one class: whatever is decided of a command, the next one must see",
-}
+LONGER_THAN_300_LINES: dict[str, str] = {}
+"""Modules, each with the reason why it is that long."""
 
 
 def test_no_module_is_long_without_a_reason() -> None:

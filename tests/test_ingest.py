@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select, text
 
 from receiver.domain.commands import Form, Reason, Rules
 from receiver.inbound import ingest
-from receiver.inbound.group import Became, Delivery, Policy, Verdict
+from receiver.inbound.group import Became, Delivery, Part, Policy, Verdict
 from receiver.store.engine import connect
 from receiver.store.sets import Fetch, Given, Insert, Ledger, Row, Rows, Transaction
 from receiver.store.tables import (
@@ -56,16 +56,20 @@ def event(ids: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
     } | members
 
 
-def delivered(
-    body: object, *, form: Form = Form.EVENT, at_us: int = NOW_US, policy: Policy = POLICY
-) -> Delivery:
+def delivered(body: object, *, form: Form = Form.EVENT, at_us: int = NOW_US) -> Delivery:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ingest.read(1, Source.CALLBACK, form, raw, [(b"user-agent", b"optilyz")], policy, at_us)
+    return Delivery(1, Source.CALLBACK, form, raw, [(b"user-agent", b"optilyz")], at_us)
+
+
+def keep_all(ledger: Ledger, *deliveries: Delivery, policy: Policy = POLICY) -> list[list[Verdict | None]]:
+    """One group."""
+    parts = [Part(each, 0, list(ingest.read(each, policy))) for each in deliveries]
+    return ingest.keep(ledger, parts, policy)
 
 
 def keep(ledger: Ledger, *deliveries: Delivery, policy: Policy = POLICY) -> list[Verdict]:
     """One group of single calls."""
-    verdicts = [verdict for (verdict,) in ingest.keep(ledger, deliveries, policy)]
+    verdicts = [verdict for (verdict,) in keep_all(ledger, *deliveries, policy=policy)]
     return [verdict for verdict in verdicts if verdict is not None]
 
 
@@ -277,7 +281,7 @@ def test_a_bad_command_leaves_its_neighbours_alone_and_keeps_its_exact_bytes(
     good = [json.dumps({"name": "customers/events", "data": event({"registered": each})}) for each in "ab"]
     body = b'{"commands": [%b, %b , %b]}' % (good[0].encode(), bad, good[1].encode())
 
-    (verdicts,) = ingest.keep(ledger, [delivered(body, form=Form.BATCH)], POLICY)
+    (verdicts,) = keep_all(ledger, delivered(body, form=Form.BATCH))
 
     assert [verdict and verdict.became for verdict in verdicts] == ["accepted", "rejected", "accepted"]
     columns = rejections.c
@@ -303,8 +307,8 @@ def test_an_unknown_customer_is_refused_where_the_settings_say_so(ledger: Ledger
     command = {"name": "customers/events", "data": event({"registered": "nobody"}), "command_id": "x"}
     body = {"commands": [command, {"name": "customers/events", "data": event({"registered": "c-1"}, age=1)}]}
 
-    ingest.keep(ledger, [delivered(body, form=Form.BATCH)], strict)
-    ((refused, _),) = ingest.keep(ledger, [delivered(body, form=Form.BATCH)], strict)
+    keep_all(ledger, delivered(body, form=Form.BATCH), policy=strict)
+    ((refused, _),) = keep_all(ledger, delivered(body, form=Form.BATCH), policy=strict)
 
     assert refused is not None
     assert refused.rejection is not None

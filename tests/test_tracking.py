@@ -503,7 +503,6 @@ def test_other_methods_are_refused_before_anything_else(sender: Sender, method: 
         }
 
 
-@pytest.mark.xfail(reason="The answer names POST alone; tracking._answer must say GET too for system/time.")
 def test_the_methods_that_may_ask_for_the_time_are_both_named(sender: Sender) -> None:
     answer = sender.client.put(sender.path(TIME))
 

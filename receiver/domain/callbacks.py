@@ -4,7 +4,8 @@ Bad input is an answer, not an exception: whatever the bytes, ``read`` returns. 
 rejection can be read again to the same rejection, so that replay needs no reader of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from receiver.domain.claims import rejection_claim
 from receiver.domain.commands import (
@@ -28,12 +29,14 @@ MAX_EVENT_BYTES = 800_000
 _Result = Event | CustomerUpdate | SystemTime | Refusal
 
 
-def read(form: Form, body: bytes, rules: Rules, now_us: int) -> list[Outcome]:
+def read(form: Form, body: bytes, rules: Rules, now_us: int) -> Iterable[Outcome]:
     """Read *body*, UTF-8 JSON of the given *form* (contract, 1.3; interfaces.md for the flat form).
 
     A body that is refused as a whole gives one Rejection of its own form.  A refused entry of a
     batch or a flat list gives one Rejection of the form ``COMMAND`` or ``FLAT_ITEM`` with its exact
     slice of *body*, and leaves its neighbours alone.
+
+    The outcomes of a flat list, which can be very long, are made one by one as they are asked for.
     """
     sent = parse(body)
     if isinstance(sent, Refusal):
@@ -64,7 +67,7 @@ def _read_batch(sent: object, body: bytes, rules: Rules, now_us: int) -> list[Ou
     if isinstance(commands, Refusal):
         return [_reject(commands, Form.BATCH, body)]
     results = [_read_command(command, rules, now_us) for command in commands]
-    return _settle_entries(results, commands, Form.COMMAND, body, "commands")
+    return list(_settle_entries(results, commands, Form.COMMAND, body, "commands"))
 
 
 def _commands_of(sent: object, rules: Rules) -> list[object] | Refusal:
@@ -86,7 +89,7 @@ def _commands_of(sent: object, rules: Rules) -> list[object] | Refusal:
     return commands
 
 
-def _read_flat_list(sent: object, body: bytes, rules: Rules, now_us: int) -> list[Outcome]:
+def _read_flat_list(sent: object, body: bytes, rules: Rules, now_us: int) -> Iterable[Outcome]:
     if not isinstance(sent, list):
         refusal = Refusal(
             Reason.NOT_A_BATCH, "", f"The body is {kind_of(sent)}; send an object or a list of objects."
@@ -95,7 +98,7 @@ def _read_flat_list(sent: object, body: bytes, rules: Rules, now_us: int) -> lis
     if not sent:
         refusal = Refusal(Reason.NO_COMMANDS, "", "The list is empty; send at least one object.")
         return [_reject(refusal, Form.FLAT, body)]
-    results = [read_flat_event(item, rules, now_us) for item in sent]
+    results = (read_flat_event(item, rules, now_us) for item in sent)
     return _settle_entries(results, sent, Form.FLAT_ITEM, body, None)
 
 
@@ -152,18 +155,22 @@ _READERS = {
 
 
 def _settle_entries(
-    results: Sequence[_Result], entries: list[object], form: Form, body: bytes, member: str | None
-) -> list[Outcome]:
+    results: Iterable[_Result], entries: list[object], form: Form, body: bytes, member: str | None
+) -> Iterator[Outcome]:
     """Settle the *results* of the *entries* of a list: of the body itself, or of that *member* of it."""
-    kept = [result for result in results if not isinstance(result, Refusal)]
-    if len(kept) == len(results) and len(body) <= MAX_EVENT_BYTES:
-        return [*kept]
-    # Only now, because to find the exact bytes costs as much as parsing them once more.
-    slices = entries_as_sent(body, member)
-    return [
-        _settle(result, form, exact, entry)
-        for result, exact, entry in zip(results, slices, entries, strict=True)
-    ]
+    small = len(body) <= MAX_EVENT_BYTES
+    slices: Iterator[bytes] | None = None
+    passed = 0
+    for number, result in enumerate(results):
+        if small and not isinstance(result, Refusal):
+            yield result
+            continue
+        if slices is None:
+            # Only now, because to find the exact bytes costs as much as parsing them once more.
+            slices = entries_as_sent(body, member)
+        exact = next(islice(slices, number - passed, None))
+        passed = number + 1
+        yield _settle(result, form, exact, entries[number])
 
 
 def _settle(result: _Result, form: Form, body: bytes, sent: object) -> Outcome:

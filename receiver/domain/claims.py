@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from receiver.domain.commands import Claim, ExternalId, Form, Reason
-from receiver.domain.fields import encode_canonically
+from receiver.domain.json_text import encode_canonically
 
 _DIGEST_BYTES = 16
 _TIME_BYTES = 6
@@ -15,14 +15,14 @@ def event_claim(
     ids: tuple[ExternalId, ...], event_type: str, sent_us: int | None, properties: Mapping[str, object]
 ) -> Claim:
     """Claim an event; *sent_us* is the time that the sender gave, None where it gave none or an age."""
-    return _timed((ids, event_type, sent_us, properties), sent_us)
+    return _timed((dict(ids), event_type, sent_us, properties), sent_us)
 
 
 def update_claim(ids: tuple[ExternalId, ...], sent_us: int | None, properties: Mapping[str, object]) -> Claim:
     """Claim new properties of a customer, without a time by what the latest update said."""
     if sent_us is None:
-        return Claim(_NO_TIME + _digest(("customers", ids)), _digest(properties), windowed=True)
-    return _timed(("customers", ids, sent_us, properties), sent_us)
+        return Claim(_NO_TIME + _digest(("customers", dict(ids))), _digest(properties), windowed=True)
+    return _timed(("customers", dict(ids), sent_us, properties), sent_us)
 
 
 def rejection_claim(form: Form, reason: Reason, body: bytes, *, has_time: bool) -> Claim:
@@ -39,4 +39,4 @@ def _timed(parts: tuple[object, ...], sent_us: int | None) -> Claim:
 
 def _digest(parts: object) -> bytes:
     # As JSON with its keys in order: no two different values have the same text.
-    return blake2b(encode_canonically(parts).encode(), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(encode_canonically(parts), digest_size=_DIGEST_BYTES).digest()

@@ -15,7 +15,6 @@ from receiver.domain.fields import (
     MAX_TEXT,
     Place,
     Refusal,
-    encode,
     first_text,
     kind_of,
     properties_text,
@@ -23,6 +22,7 @@ from receiver.domain.fields import (
     read_event_type,
     text_of,
 )
+from receiver.domain.json_text import encode
 from receiver.domain.stages import stage_of
 from receiver.domain.timestamps import read_age, read_time
 

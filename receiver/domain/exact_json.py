@@ -4,6 +4,7 @@ Whatever the bytes, ``parse`` gives a value or a Refusal.  The other functions t
 """
 
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder
 from math import inf
@@ -78,14 +79,11 @@ def _depth(body: bytes) -> int:
     return max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b")), default=0)
 
 
-def entries_as_sent(body: bytes, member: str | None = None) -> list[bytes]:
+def entries_as_sent(body: bytes, member: str | None = None) -> Iterator[bytes]:
     """Give the exact bytes of each entry of a list: the whole *body*, or that *member* of it."""
     text = _text(body)
-    if member is None:
-        spans, _ = _entries(text, _skip_space(text, 0))
-    else:
-        _, _, spans = _member(text, member)
-    return [text[begin:end].encode() for begin, end in spans]
+    spans = _spans(text, _skip_space(text, 0)) if member is None else _member(text, member)[2]
+    return (text[begin:end].encode() for begin, end in spans)
 
 
 def member_as_sent(body: bytes, member: str) -> bytes:
@@ -118,13 +116,17 @@ def _member(text: str, member: str) -> tuple[int, int, _Spans]:
 
 def _entries(text: str, begin: int) -> tuple[_Spans, int]:
     """Find where each entry of the list at *begin* begins and ends, and where the list ends."""
-    spans: _Spans = []
+    spans = list(_spans(text, begin))
+    end = _skip_comma(text, spans[-1][1]) if spans else _skip_space(text, begin + 1)
+    return spans, end + 1
+
+
+def _spans(text: str, begin: int) -> Iterator[tuple[int, int]]:
     at = _skip_space(text, begin + 1)
     while text[at] != "]":
         _, end = _patient_decoder.raw_decode(text, at)
-        spans.append((at, end))
+        yield at, end
         at = _skip_comma(text, end)
-    return spans, at + 1
 
 
 _space = re.compile(r"[ \t\n\r]*")

@@ -6,12 +6,12 @@ Refusal.  No sentence of a refusal quotes a value: the sentences travel into ans
 
 import re
 from collections.abc import Callable, Mapping
-from json import JSONEncoder
 from math import isfinite
 from types import MappingProxyType
 from typing import NamedTuple
 
 from receiver.domain.commands import ExternalId, Reason, Rules
+from receiver.domain.json_text import encode
 
 MAX_TEXT = 500
 """Characters of an ID, an event type, a campaign reference, or the name of a customer's property."""
@@ -24,12 +24,6 @@ _WORDS_FOR_NOTHING = frozenset({"null", "none", "undefined", "nan"})
 _UNFILLED_TEMPLATE = re.compile(r"\{\{|\}\}|\{%|\$\{")
 _KINDS = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-# No NaN: the encoder finds a number that is none while it writes, so that nobody else has to look.
-encode = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
-encode_canonically = JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-).encode
 
 
 class Refusal(NamedTuple):

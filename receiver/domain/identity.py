@@ -114,17 +114,33 @@ class Directory:
         """
         if not ids:
             raise ValueError("a command without IDs means nobody")
+        holders = {self._holders.get(each) for each in ids}
+        if len(holders) > 1:
+            return self._reconcile(ids, now_us)
+        (customer,) = holders
+        if customer is not None:
+            for each in ids:
+                if each.kind not in self._hard_ids:
+                    self._use(each, customer, now_us)
+            return Resolution(customer, created=False, merged=(), stolen=())
+        if not create:
+            return None
+        customer = self._create()
+        for each in ids:
+            self._hold(each, customer, now_us)
+        return Resolution(customer, created=True, merged=(), stolen=())
+
+    def _reconcile(self, ids: Sequence[ExternalId], now_us: int) -> Resolution:
+        """Resolve IDs that are not all held by the same customer."""
         customer = self._meant(ids)
         created = customer is None
         if customer is None:
-            if not create and not any(each in self._holders for each in ids):
-                return None
             customer = self._create()
         customer, merged, used, rivals = self._join(ids, customer, now_us)
         for each in used:  # after all merges, or an ID that comes with one could be newer
             self._use(each, customer, now_us)
         self._evict(customer)
-        stolen = tuple([Stolen(each, rival, customer) for each, rival in rivals]) if rivals else ()
+        stolen = tuple([Stolen(each, rival, customer) for each, rival in rivals])
         return Resolution(customer, created, tuple(merged), stolen)
 
     def survivor(self, customer: int) -> int:

@@ -3,7 +3,6 @@
 No statement is run here: what the store knows comes in, what is to be written goes out.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,12 +10,12 @@ from typing import NamedTuple
 
 from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Form, Outcome, Rejection, Rules
 from receiver.domain.identity import Directory, Holding, Resolution
+from receiver.domain.json_text import encode
 from receiver.settings import Settings
+from receiver.store.sets import Row
 from receiver.store.writes import KnownClaim, KnownHolding, Source, Writes
 
 HOUR_US = 3_600_000_000
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,25 @@ _CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie"}
 
 def _kept(headers: Headers) -> str:
     """Header lines as JSON text, a list of pairs, since a name may stand there twice."""
-    return _encode([(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n not in _CREDENTIALS])
+    return encode([(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n not in _CREDENTIALS])
 
 
 class Delivery(NamedTuple):
-    """One body and what it says; *headers*, without credentials, are kept beside what is refused."""
+    """One body as it came in; *headers*, without credentials, are kept beside what is refused."""
 
     project_id: int
     source: Source
-    received_us: int
-    headers: Headers
     form: Form
     body: bytes
+    headers: Headers
+    received_us: int
+
+
+class Part(NamedTuple):
+    """Some commands of a delivery, in order; *first* is the place of the first one, counted from zero."""
+
+    delivery: Delivery
+    first: int
     outcomes: Sequence[Outcome]
 
 
@@ -87,7 +93,7 @@ class Verdict(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One command of a delivery, *number* counted from zero in the delivery's outcomes."""
+    """One command of a delivery, *number* counted from zero."""
 
     delivery: Delivery
     number: int
@@ -122,11 +128,11 @@ class Group:
         self._directories: dict[int, Directory] = {}
         self._created_us: dict[int, int] = {}
         self._new_claims: dict[Place, KnownClaim] = {}
-        self._properties: list[tuple[Directory, int, str, str, int]] = []
-        self._events: list[tuple[Directory, int, tuple[object, ...]]] = []
-        self._rejections: list[tuple[object, ...]] = []
+        # Rows as they will be written, but for merges that are yet to come: see `writes`.
+        self._properties: list[tuple[int, str, str, int]] = []
+        self._events: list[Row] = []
+        self._rejections: list[Row] = []
         self._repeats: dict[int, tuple[int, int]] = {}
-        self._counts: dict[tuple[int, Source, int], dict[str, int]] = {}
         by_project: dict[int, list[Holding]] = {}
         for project_id, kind, value, customer_id, used_us in holdings:
             holding = Holding(ExternalId(kind, value), customer_id, used_us)
@@ -145,14 +151,16 @@ class Group:
         may be created for them."""
         delivery, _, outcome = item
         place = delivery.project_id, outcome.claim.key
-        known = self._seen_before(place, item)
+        known = self._claims.get(place)
+        if known is not None and not self._stands(known, item):
+            known = None
         if isinstance(outcome, Rejection):
             row_id = (
                 self._reject(delivery, outcome) if known is None else self._repeat(known.row_id, delivery)
             )
             verdict = Verdict(Became.REJECTED, row_id, outcome)
         elif known is not None:
-            verdict = Verdict(Became.DUPLICATE, known.row_id, None)
+            return Verdict(Became.DUPLICATE, known.row_id, None)
         else:
             row = self._accept(delivery, outcome)
             if row is None:
@@ -161,19 +169,14 @@ class Group:
         if known is None:
             claim = KnownClaim(outcome.claim.content, delivery.received_us, verdict.row_id)
             self._claims[place] = self._new_claims[place] = claim
-        self._count(delivery, verdict.became)
         return verdict
 
-    def _seen_before(self, place: Place, item: Item) -> KnownClaim | None:
-        """The claim that makes *item* a repeat, if there is one that has not faded."""
-        known = self._claims.get(place)
-        if known is None:
-            return None
+    def _stands(self, known: KnownClaim, item: Item) -> bool:
+        """Whether the claim makes *item* a repeat: it is of the same content, and has not faded."""
         claim = item.outcome.claim
         if known.content != claim.content:
-            return None
-        faded = claim.windowed and item.delivery.received_us - known.claimed_us >= self._policy.window_us
-        return None if faded else known
+            return False
+        return not claim.windowed or item.delivery.received_us - known.claimed_us < self._policy.window_us
 
     def _accept(self, delivery: Delivery, command: Event | CustomerUpdate) -> int | None:
         """Attach *command* to its customer; the number of what it became."""
@@ -184,54 +187,35 @@ class Group:
         resolution = directory.resolve(command.ids, now_us, create=self._policy.create_unknown)
         if resolution is None:
             return None
-        customer = resolution.customer
-        if resolution.created:
+        customer, created, merged, stolen = resolution
+        if created:
             self._created_us[customer] = now_us
-        if resolution.merged or resolution.stolen:
-            self._trace(directory, delivery, command, resolution)
+        if merged or stolen:
+            self._trace(delivery, command, resolution)
         if isinstance(command, CustomerUpdate):
             for name, value in command.properties.items():
-                self._properties.append((directory, customer, name, value, command.updated_us))
+                self._properties.append((customer, name, value, command.updated_us))
             return customer
-        fields = (
-            command.campaign,
-            command.status,
-            command.stage,
-            _encode(dict(command.ids)),
-            command.properties,
-        )
-        return self._add_event(
-            directory, delivery, customer, command.type, command.occurred_us, delivery.source, *fields
-        )
-
-    def _add_event(
-        self,
-        directory: Directory,
-        delivery: Delivery,
-        customer: int,
-        event_type: str,
-        occurred_us: int,
-        source: Source,
-        *fields: str | None,
-    ) -> int:
         event_id = next(self._ids)
-        row = event_type, occurred_us, delivery.received_us, source, *fields
-        self._events.append((directory, customer, (event_id, delivery.project_id, *row)))
+        self._events.append(
+            (
+                *(event_id, delivery.project_id, customer, command.type, command.occurred_us, now_us),
+                *(delivery.source.value, command.campaign, command.status, command.stage),
+                *(encode(dict(command.ids)), command.properties),
+            )
+        )
         return event_id
 
-    def _trace(
-        self, directory: Directory, delivery: Delivery, command: Event | CustomerUpdate, done: Resolution
-    ) -> None:
+    def _trace(self, delivery: Delivery, command: Event | CustomerUpdate, done: Resolution) -> None:
         """Leave events of our own where customers were merged or an ID changed hands."""
         traces = [
             (survivor, "merge", {"source": source, "survivor": survivor}) for source, survivor in done.merged
         ] + [(before, "id_moved", {"id": each.kind, "to": after}) for each, before, after in done.stolen]
-        ids = _encode(dict(command.ids))
+        ids = encode(dict(command.ids))
+        now_us = delivery.received_us
         for customer, event_type, properties in traces:
-            fields = None, None, None, ids, _encode(properties)
-            self._add_event(
-                directory, delivery, customer, event_type, delivery.received_us, Source.IDENTITY, *fields
-            )
+            about = next(self._ids), delivery.project_id, customer, event_type, now_us, now_us
+            self._events.append((*about, Source.IDENTITY.value, None, None, None, ids, encode(properties)))
 
     def _reject(self, delivery: Delivery, rejection: Rejection) -> int:
         rejection_id = next(self._ids)
@@ -249,58 +233,57 @@ class Group:
         self._repeats[rejection_id] = times + 1, delivery.received_us
         return rejection_id
 
-    def _count(self, delivery: Delivery, became: Became) -> None:
-        hour_us = delivery.received_us - delivery.received_us % HOUR_US
-        counts = self._counts.setdefault((delivery.project_id, delivery.source, hour_us), {})
-        counts[became] = counts.get(became, 0) + 1
-
     def _directory(self, holdings: list[Holding]) -> Directory:
         rules = self._policy.rules
         return Directory(rules.hard_ids, rules.soft_ids, holdings, self._ids.__next__)
 
-    def writes(self, items: Sequence[Item]) -> Writes:
-        """What is left to be written; *items* are what came in, which the counters must add up to."""
+    def writes(self) -> Writes:
+        """What is left to be written, but for the counters."""
         result = Writes()
+        merged: dict[int, int] = {}
         for project_id, directory in self._directories.items():
             changes = directory.changes()
+            merged.update(changes.merged)
             result.customers += [(each, project_id, self._created_us[each], None) for each in changes.created]
-            for each, holder, used_us in changes.held:
-                there = (project_id, *each) in self._stored_ids
+            for (kind, value), holder, used_us in changes.held:
+                there = (project_id, kind, value) in self._stored_ids
                 rows = result.moved_ids if there else result.customer_ids
-                rows.append((project_id, *each, holder, used_us))
+                rows.append((project_id, kind, value, holder, used_us))
             result.dropped_ids += [(project_id, *each) for each in changes.evicted]
-            result.merges += changes.merged.items()
-        result.events = [
-            (event_id, project_id, directory.survivor(customer), *row)
-            for directory, customer, (event_id, project_id, *row) in self._events
-        ]
-        result.properties = self._newest_properties()
+        result.merges = list(merged.items())
+        result.events = self._events
+        if merged:
+            result.events = [(*row[:2], merged.get(row[2], row[2]), *row[3:]) for row in self._events]
+        result.properties = self._newest_properties(merged)
         result.rejections = self._rejections
         result.repeated_rejections = [(row_id, *seen) for row_id, seen in self._repeats.items()]
         for place, claim in self._new_claims.items():
             rows = result.renewed_claims if place in self._stored_claims else result.claims
-            rows.append((*place, *claim))
-        result.counters = self._counters(items)
+            rows.append(place + claim)
         return result
 
-    def _newest_properties(self) -> list[tuple[object, ...]]:
+    def _newest_properties(self, merged: dict[int, int]) -> list[Row]:
         newest: dict[tuple[int, str], tuple[str, int]] = {}
-        for directory, customer, name, value, updated_us in self._properties:
-            place = directory.survivor(customer), name
+        for customer, name, value, updated_us in self._properties:
+            place = merged.get(customer, customer), name
             if place not in newest or updated_us >= newest[place][1]:
                 newest[place] = value, updated_us
         return [(*place, *value) for place, value in newest.items()]
 
-    def _counters(self, items: Sequence[Item]) -> list[tuple[object, ...]]:
-        received: dict[tuple[int, Source, int], int] = {}
-        for delivery, _, _ in items:
-            place = (
-                delivery.project_id,
-                delivery.source,
-                delivery.received_us - delivery.received_us % HOUR_US,
-            )
-            received[place] = received.get(place, 0) + 1
-        return [
-            (*place, n, *(self._counts.get(place, {}).get(became, 0) for became in Became))
-            for place, n in received.items()
-        ]
+
+def counters(items: Iterable[Item], verdicts: Iterable[Verdict]) -> list[Row]:
+    """Rows of the counters: ``received`` from what came in, the others from what was done with it."""
+    counts: dict[tuple[int, str, int], list[int]] = {}
+    for (delivery, _, _), verdict in zip(items, verdicts, strict=True):
+        hour_us = delivery.received_us - delivery.received_us % HOUR_US
+        place = delivery.project_id, delivery.source.value, hour_us
+        of_place = counts.get(place)
+        if of_place is None:
+            of_place = counts[place] = [0] * (1 + len(_COUNTED))
+        of_place[0] += 1
+        of_place[_COUNTED[verdict.became]] += 1
+    return [(*place, *of_place) for place, of_place in counts.items()]
+
+
+# Columns of the counters, after the one of what was received.
+_COUNTED = {became: at for at, became in enumerate(Became, start=1)}

@@ -4,16 +4,15 @@
 Nobody may be told of success before it has returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 from receiver.domain import callbacks
-from receiver.domain.commands import Form, Reason, Rejection, SystemTime
-from receiver.inbound.group import Delivery, Group, Headers, Item, Policy, Verdict
+from receiver.domain.commands import Form, Outcome, Reason, Rejection, SystemTime
+from receiver.inbound.group import Delivery, Group, Item, Part, Policy, Verdict, counters
 from receiver.store import writes
 from receiver.store.engine import Fault, fault
 from receiver.store.sets import Ledger, Transaction, savepoint
-from receiver.store.writes import Source
 
 # How often a group is done again when the database says that another transaction got in its way.
 _ATTEMPTS = 4
@@ -34,32 +33,29 @@ _SENTENCES = {
 }
 
 
-def read(
-    project_id: int, source: Source, form: Form, body: bytes, headers: Headers, policy: Policy, now_us: int
-) -> Delivery:
-    """What *body* says; never raises, whatever the bytes."""
-    outcomes = callbacks.read(form, body, policy.rules, now_us)
-    return Delivery(project_id, source, now_us, headers, form, body, outcomes)
+def read(delivery: Delivery, policy: Policy) -> Iterable[Outcome]:
+    """What *delivery* says; never raises, whatever the bytes."""
+    return callbacks.read(delivery.form, delivery.body, policy.rules, delivery.received_us)
 
 
-def keep(ledger: Ledger, deliveries: Sequence[Delivery], policy: Policy) -> list[list[Verdict | None]]:
-    """Store what *deliveries* brought; when this returns it is on disk.
+def keep(ledger: Ledger, parts: Sequence[Part], policy: Policy) -> list[list[Verdict | None]]:
+    """Store what *parts* of deliveries brought; when this returns it is on disk.
 
-    The answer has a list per delivery with a verdict per outcome, None for a `SystemTime`.  A row that
+    The answer has a list per part with a verdict per outcome, None for a `SystemTime`.  A row that
     the database refuses is found, kept as a rejection, and costs no other one.  Raises what the driver
     raises where nothing could be stored.
     """
     items = [
         Item(delivery, number, outcome)
-        for delivery in deliveries
-        for number, outcome in enumerate(delivery.outcomes)
+        for delivery, first, outcomes in parts
+        for number, outcome in enumerate(outcomes, first)
         if not isinstance(outcome, SystemTime)
     ]
-    large = sum(len(delivery.body) for delivery in deliveries) > _MOST_PIPELINED_BYTES
+    large = sum(len(part.delivery.body) for part in parts) > _MOST_PIPELINED_BYTES
     verdicts = iter(_keep(ledger, items, policy, stepwise=large) if items else ())
     return [
-        [None if isinstance(outcome, SystemTime) else next(verdicts) for outcome in delivery.outcomes]
-        for delivery in deliveries
+        [None if isinstance(outcome, SystemTime) else next(verdicts) for outcome in part.outcomes]
+        for part in parts
     ]
 
 
@@ -112,15 +108,18 @@ def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy)
     group = Group(
         policy, count(last_id - reserved + 1), writes.known_claims(claims), writes.known_holdings(holdings)
     )
-    verdicts = [group.decide(item) for item in items]
+    verdicts = list(map(group.decide, items))
     unknown = [index for index, verdict in enumerate(verdicts) if verdict is None]
     if unknown:
         refused = _refused([items[index] for index in unknown], Reason.UNKNOWN_CUSTOMER)
         group.learn(writes.known_claims(writes.find_claims(transaction, _places(refused))))
         for index, item in zip(unknown, refused, strict=True):
             verdicts[index] = group.decide(item)
-    writes.write(transaction, group.writes(items))
-    return [verdict for verdict in verdicts if verdict is not None]
+    settled = [verdict for verdict in verdicts if verdict is not None]
+    to_write = group.writes()
+    to_write.counters = counters(items, settled)
+    writes.write(transaction, to_write)
+    return settled
 
 
 def _places(items: Sequence[Item]) -> list[tuple[int, bytes]]:

@@ -20,6 +20,8 @@ from receiver.store import tables
 
 Problem = str
 
+_MOST_LOG_BYTES = 128 * 1024 * 1024
+
 
 class Fault(Enum):
     """What an error of the database asks of us."""
@@ -79,6 +81,8 @@ def _connect_sqlite(url: URL, pool_size: int, wait_seconds: float, checkpoints: 
             connection.execute(f"PRAGMA {pragma}")
         if not checkpoints:
             connection.execute("PRAGMA wal_autocheckpoint=0")
+            # What the file of the log shrinks to, should a long reading have made it longer.
+            connection.execute(f"PRAGMA journal_size_limit={_MOST_LOG_BYTES}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from starlette.types import Receive
 
+from receiver.inbound.deadlines import Deadlines
 from receiver.settings import Settings
 
 
@@ -33,26 +34,37 @@ class Intake:
 
     def __init__(self, settings: Settings) -> None:
         self._most_bytes = settings.max_body_bytes
-        self._seconds = settings.body_seconds
         self._free_bytes = settings.held_bytes
+        self._deadlines: Deadlines[asyncio.Task[object]] = Deadlines(settings.body_seconds, self._cut_off)
+        self._late: set[asyncio.Task[object]] = set()
+
+    def _cut_off(self, request: asyncio.Task[object]) -> None:
+        self._late.add(request)
+        request.cancel()
 
     async def body(self, receive: Receive, announced_bytes: int) -> bytes | TurnedAway:
         """The whole body.  *announced_bytes* is the Content-Length, 0 where there is none."""
         if announced_bytes > self._most_bytes:
             return TOO_LARGE
+        request = asyncio.current_task()
+        assert request is not None, "a request is a task"
+        self._deadlines.begin(request)
         try:
-            async with asyncio.timeout(self._seconds):
-                message = await receive()
-                if message["type"] != "http.request":
-                    return HUNG_UP
-                body: bytes = message.get("body", b"")
-                if message.get("more_body", False):
-                    return await self._rest(body, receive)
-        except TimeoutError:
-            return TOO_SLOW
+            message = await receive()
+            if message["type"] != "http.request":
+                return HUNG_UP
+            body: bytes = message.get("body", b"")
+            if message.get("more_body", False):
+                return await self._rest(body, receive)
         except asyncio.CancelledError:
+            if request in self._late:
+                self._late.remove(request)
+                request.uncancel()
+                return TOO_SLOW
             # Only the end of the service cancels a request; the sender shall know that it may come again.
             return STOPPING
+        finally:
+            self._deadlines.end(request)
         return body if len(body) <= self._most_bytes else TOO_LARGE
 
     async def _rest(self, begun: bytes, receive: Receive) -> bytes | TurnedAway:

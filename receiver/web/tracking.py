@@ -5,11 +5,11 @@ time of a request would otherwise go into routing and request objects.  Shapes a
 documentation of the Tracking API v2, as collected in docs/tracking-sheet.md.
 """
 
-import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import cast
 from urllib.parse import parse_qsl
 
 from prometheus_client import Histogram
@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from receiver import telemetry
 from receiver.domain.commands import Form, Outcome, Reason, Rejection
-from receiver.inbound import ingest
 from receiver.inbound.group import Delivery, Verdict
 from receiver.inbound.writer import NotStored
 from receiver.store.writes import Source
@@ -36,7 +35,8 @@ FORMS: Mapping[str, Form] = {
 }
 """What each route takes, without the project token in the middle."""
 
-_LARGE_BYTES = 128 * 1024
+# More results than these are sent in parts of so many.
+_MANY = 1000
 
 SYSTEM_TIME = TRACK + "system/time"
 
@@ -83,19 +83,26 @@ async def track(scope: Scope, receive: Receive, send: Send, route: str, project_
         return
     status, headers, body = answer
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+    else:
+        for part in body:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
     _http_seconds(route, status).observe(time.perf_counter() - started)
 
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes | Iterator[bytes]]
+"""Status, headers, and the body: whole, or in parts that are made while it is sent."""
 
 
 async def _answer(scope: Scope, receive: Receive, route: str, project_token: str) -> Answer | None:
     """Status, headers and body; None where the sender has hung up."""
     method = scope["method"]
     if method != "POST" and not (method == "GET" and route == SYSTEM_TIME):
+        allowed = b"GET, POST" if route == SYSTEM_TIME else b"POST"
         return _json(
-            405, _errors(405, "The method is not allowed for the requested URL."), (b"allow", b"POST")
+            405, _errors(405, "The method is not allowed for the requested URL."), (b"allow", allowed)
         )
     state: State = scope["state"]
     now_us = time.time_ns() // 1000
@@ -111,17 +118,14 @@ async def _answer(scope: Scope, receive: Receive, route: str, project_token: str
     if isinstance(body, TurnedAway):
         return None if body is HUNG_UP else _turned_away(body)
     form = FORMS[route]
-    brought = caller.project_id, Source.CALLBACK, form, body, scope["headers"], state["policy"], now_us
-    # A large body is read beside the event loop, or it would hold up everybody else.
-    large = len(body) > _LARGE_BYTES
-    delivery = await asyncio.to_thread(ingest.read, *brought) if large else ingest.read(*brought)
+    delivery = Delivery(caller.project_id, Source.CALLBACK, form, body, scope["headers"], now_us)
     try:
-        verdicts = await state["writer"].keep(delivery)
+        if form is Form.EVENT or form is Form.UPDATE:
+            (verdict,) = await state["writer"].keep(delivery, _verdict)
+            return _of_single(verdict, state["settings"].reject_status)
+        return _of_batch(now_us, await state["writer"].keep(delivery, _result))
     except NotStored as outage:
         return _turned_away(TurnedAway(outage.cause, 503, _NOT_STORED[outage.cause]))
-    if form in (Form.EVENT, Form.UPDATE):
-        return _of_single(verdicts[0], state["settings"].reject_status)
-    return _of_batch(delivery, verdicts)
 
 
 def _headers(scope: Scope) -> tuple[bytes | None, int]:
@@ -152,11 +156,14 @@ def _json(status: int, document: object, *headers: tuple[bytes, bytes]) -> Answe
 
 
 def _bytes(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-    length = str(len(body)).encode()
-    return status, [(b"content-type", b"application/json"), (b"content-length", length), *headers], body
+    return status, [*_of_length(len(body)), *headers], body
 
 
-_DONE = b'{"success": true}'
+def _of_length(length: int) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+
+
+_encode = json.JSONEncoder().encode
 _SINGLE_DONE = _json(200, {"success": True, "errors": []})
 
 
@@ -171,41 +178,65 @@ def _errors(status: int, text: str) -> dict[str, object]:
     return {"success": False, "errors": {"code": status, "description": text}}
 
 
+def _verdict(_: Outcome, verdict: Verdict | None) -> Verdict | None:
+    return verdict
+
+
 def _of_single(verdict: Verdict | None, reject_status: int) -> Answer:
     if verdict is None or verdict.rejection is None:
         return _SINGLE_DONE
-    return _json(reject_status, {"success": False, "errors": _reasons(verdict.rejection)})
+    return _json(reject_status, {"success": False, "errors": _reasons(*verdict.rejection[:3])})
 
 
-def _of_batch(delivery: Delivery, verdicts: Sequence[Verdict | None]) -> Answer:
-    first = verdicts[0].rejection if verdicts[0] else None
-    if first is not None and first.reason in OF_THE_WHOLE:
-        return _json(400, {"success": False, "message": VENDOR_TEXTS.get(first.reason, first.detail)})
-    results = b", ".join(map(_result, delivery.outcomes, verdicts))
-    times = delivery.received_us / 1e6, time.time_ns() / 1e9
-    return _bytes(
-        200, b'{"success": true, "results": [%b], "start_time": %.6f, "end_time": %.6f}' % (results, *times)
-    )
-
-
-def _result(outcome: Outcome, verdict: Verdict | None) -> bytes:
-    rejection = verdict.rejection if verdict else None
-    if rejection is None and outcome.command_id is None and verdict is not None:
-        return _DONE
-    result: dict[str, object] = {"success": rejection is None}
-    if rejection is not None:
-        result["errors"] = _reasons(rejection)
+def _result(outcome: Outcome, verdict: Verdict | None) -> bytes | Rejection:
+    """What stands in ``results``; the Rejection where a batch or list was refused as a whole."""
     if verdict is None:
-        result["time"] = time.time()
-    if outcome.command_id is not None:
-        result["command_id"] = outcome.command_id
-    return json.dumps(result).encode()
+        result = b'{"success": true, "time": %.6f}' % (time.time_ns() / 1e9)
+    elif verdict.rejection is None:
+        result = b'{"success": true}'
+    elif verdict.rejection.reason in OF_THE_WHOLE:
+        return verdict.rejection
+    else:
+        result = _refused(*verdict.rejection[:3])
+    command_id = outcome.command_id
+    if command_id is None:
+        return result
+    return b'%b, "command_id": %b}' % (result[:-1], _encode(command_id).encode())
 
 
-def _reasons(rejection: Rejection) -> list[str]:
+def _of_batch(received_us: int, described: Sequence[bytes | Rejection]) -> Answer:
+    if isinstance(refused := described[0], Rejection):
+        return _json(400, {"success": False, "message": VENDOR_TEXTS.get(refused.reason, refused.detail)})
+    results = cast(Sequence[bytes], described)  # what is refused as a whole stands alone
+    tail = b'], "start_time": %.6f, "end_time": %.6f}' % (received_us / 1e6, time.time_ns() / 1e9)
+    if len(results) <= _MANY:
+        return _bytes(200, _BEGIN + b", ".join(results) + tail)
+    length = len(_BEGIN) + sum(map(len, results)) + 2 * (len(results) - 1) + len(tail)
+    return 200, _of_length(length), _parts(results, tail)
+
+
+_BEGIN = b'{"success": true, "results": ['
+
+
+def _parts(results: Sequence[bytes], tail: bytes) -> Iterator[bytes]:
+    """A long answer, made while it is sent."""
+    before = _BEGIN
+    for start in range(0, len(results), _MANY):
+        yield before + b", ".join(results[start : start + _MANY])
+        before = b", "
+    yield tail
+
+
+@lru_cache(maxsize=256)
+def _refused(reason: Reason, detail: str, pointer: str) -> bytes:
+    """A result; in a list of a million that are wrong alike it is in memory once."""
+    return b'{"success": false, "errors": %b}' % _encode(_reasons(reason, detail, pointer)).encode()
+
+
+def _reasons(reason: Reason, detail: str, pointer: str) -> list[str]:
     """The vendor's text where there is one, then ours: which field, what is wrong, what to do."""
-    ours = f"{rejection.reason} at {rejection.pointer or 'the command itself'}: {rejection.detail}"
-    vendors = VENDOR_TEXTS.get(rejection.reason)
+    ours = f"{reason} at {pointer or 'the command itself'}: {detail}"
+    vendors = VENDOR_TEXTS.get(reason)
     return [ours] if vendors is None else [vendors, ours]
 
 

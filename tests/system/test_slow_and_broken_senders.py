@@ -248,10 +248,6 @@ def _may_open(files: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
-@pytest.mark.xfail(
-    reason="known: the flat form has no limit on commands, and one list is stored as one group",
-    strict=True,
-)
 def test_others_are_served_while_a_body_of_a_million_trifles_is_read(
     service: Service, client: Client, project: Project
 ) -> None:
