@@ -17,10 +17,6 @@ from receiver.store.sets import Ledger, Transaction, savepoint
 # How often a group is done again when the database says that another transaction got in its way.
 _ATTEMPTS = 4
 
-# Larger groups go statement by statement: psycopg's pipeline waits for ever for a server that has not
-# yet been sent the whole of a large parameter.
-_MOST_PIPELINED_BYTES = 256 * 1024
-
 _SENTENCES = {
     Reason.UNKNOWN_CUSTOMER: (
         "/customer_ids",
@@ -51,18 +47,17 @@ def keep(ledger: Ledger, parts: Sequence[Part], policy: Policy) -> list[list[Ver
         for number, outcome in enumerate(outcomes, first)
         if not isinstance(outcome, SystemTime)
     ]
-    large = sum(len(part.delivery.body) for part in parts) > _MOST_PIPELINED_BYTES
-    verdicts = iter(_keep(ledger, items, policy, stepwise=large) if items else ())
+    verdicts = iter(_keep(ledger, items, policy) if items else ())
     return [
         [None if isinstance(outcome, SystemTime) else next(verdicts) for outcome in part.outcomes]
         for part in parts
     ]
 
 
-def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy, *, stepwise: bool) -> list[Verdict]:
+def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy) -> list[Verdict]:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with ledger.transaction(stepwise=stepwise) as transaction:
+            with ledger.transaction() as transaction:
                 return _keep_group(transaction, items, policy)
         except Exception as error:
             meaning = fault(error)

@@ -4,22 +4,23 @@ A `Given` statement sees its rows as a table named ``given``; an `Insert` puts i
 How the rows get there differs, and both ways were measured (docs/decisions/0001):
 
 - PostgreSQL takes one JSON parameter however many rows there are, and the statements of a
-  transaction travel together (pipeline mode): two round trips for a group of any size.
+  transaction travel together (`Pipeline`): two round trips for a group of any size.
 - SQLite takes plain parameters and prepared ``executemany``; there is no network to save.
 
 These two go below SQLAlchemy to the driver, as its layer would cost more than the statements do.
 """
 
-import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from typing import Any, Protocol
 
-import psycopg
+import orjson
 from sqlalchemy import Column, Engine, LargeBinary, Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.pool import PoolProxiedConnection
+
+from receiver.store.pipeline import Pipeline
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
@@ -77,7 +78,7 @@ def _select_given(columns: Sequence[Column[Any]]) -> str:
         else f"(v->>{n})::{column.type.compile(dialect)}"
         for n, column in enumerate(columns)
     ]
-    return f"SELECT {', '.join(fields)} FROM jsonb_array_elements(%s::jsonb) AS v"
+    return f"SELECT {', '.join(fields)} FROM jsonb_array_elements($1::jsonb) AS v"
 
 
 class Transaction(Protocol):
@@ -120,31 +121,25 @@ def _fetched(rows: Rows) -> Fetch:
 
 
 class _PostgresqlTransaction:
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
     def execute(self, statement: str, parameters: Row = ()) -> Fetch:
-        return self._send(statement.replace("?", "%s"), parameters)
+        for number in range(1, len(parameters) + 1):
+            statement = statement.replace("?", f"${number}", 1)
+        return self._pipeline.execute(statement, *(str(value).encode() for value in parameters))
 
     def run(self, statement: Given, rows: Rows) -> Fetch:
-        return self._send(statement.postgresql, (_as_json(rows, statement.bytes_at),))
+        return self._pipeline.execute(statement.postgresql, _as_json(rows, statement.bytes_at))
 
     def insert(self, statement: Insert, rows: Rows) -> None:
-        self._send(statement.postgresql, (_as_json(rows, statement.bytes_at),))
-
-    def _send(self, statement: str, parameters: Row) -> Fetch:
-        cursor = self._connection.cursor()
-        cursor.execute(statement.encode(), parameters, prepare=True)
-        return cursor.fetchall
+        self._pipeline.execute(statement.postgresql, _as_json(rows, statement.bytes_at))
 
 
-def _as_json(rows: Rows, bytes_at: tuple[int, ...]) -> str:
+def _as_json(rows: Rows, bytes_at: tuple[int, ...]) -> bytes:
     if bytes_at:
         rows = [tuple(v.hex() if n in bytes_at else v for n, v in enumerate(row)) for row in rows]
-    return _encode(rows)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+    return orjson.dumps(rows)
 
 
 # All that a writer asks for it finds by a key.  Statistics that are older than the last million rows
@@ -164,7 +159,8 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._connection: PoolProxiedConnection | None = None
+        self._connection: Any = None  # the driver's own
+        self._prepared: dict[str, bytes] = {}
 
     @contextmanager
     def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
@@ -175,15 +171,16 @@ class Ledger:
         what it means.  A connection that failed is thrown away rather than trusted again.
         """
         try:
-            driver = self._driver()
+            driver = self._connected()
             if self._engine.dialect.name == "sqlite":
                 driver.execute("BEGIN IMMEDIATE")
                 yield _SqliteTransaction(driver)
                 driver.execute("COMMIT")
             else:
-                with nullcontext() if stepwise else driver.pipeline():
-                    yield _PostgresqlTransaction(driver)
-                    driver.commit()
+                pipeline = Pipeline(driver, self._prepared, stepwise=stepwise)
+                pipeline.begin()
+                yield _PostgresqlTransaction(pipeline)
+                pipeline.commit()
         except BaseException:
             self.close()
             raise
@@ -191,17 +188,23 @@ class Ledger:
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
         connection, self._connection = self._connection, None
+        self._prepared = {}
+        if isinstance(connection, sqlite3.Connection):
+            # It would live on with its lock for as long as anybody knows one of its cursors.
+            with suppress(sqlite3.Error):
+                connection.rollback()
         if connection is not None:
             connection.close()
 
-    def _driver(self) -> Any:
+    def _connected(self) -> Any:
         if self._connection is None:
-            self._connection = self._engine.raw_connection()
-            self._connection.detach()
+            of_pool = self._engine.raw_connection()
+            of_pool.detach()
+            self._connection = of_pool.dbapi_connection
             if self._engine.dialect.name == "postgresql":
-                self._connection.cursor().execute(_LOOK_UP_BY_KEY)
+                self._connection.execute(_LOOK_UP_BY_KEY)
                 self._connection.commit()
-        return self._connection.dbapi_connection
+        return self._connection
 
 
 @contextmanager
