@@ -71,7 +71,8 @@ def _postgresql_copy(server: PostgresqlServer, template: str) -> Iterator[str]:
 
 def _migrate(url: str) -> None:
     # Here, because tests/system shares this file and imports nothing from receiver.
-    from receiver.store.engine import connect, migrate
+    from receiver.store.engine import connect
+    from receiver.store.migrations import migrate
 
     engine = connect(url)
     try:

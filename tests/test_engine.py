@@ -11,7 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, exc, text
 
-from receiver.store.engine import Fault, connect, fault, migrate, problems
+from receiver.store.engine import Fault, connect, fault, problems
+from receiver.store.migrations import migrate
 from receiver.store.tables import metadata
 
 

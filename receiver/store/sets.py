@@ -13,14 +13,15 @@ These two go below SQLAlchemy to the driver, as its layer would cost more than t
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from sqlalchemy import Column, Engine, LargeBinary, Table
-from sqlalchemy.dialects import postgresql
 
-from receiver.store.pipeline import Pipeline
+if TYPE_CHECKING:
+    from receiver.store.pipeline import Pipeline
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
@@ -34,12 +35,16 @@ class Insert:
     """Rows for the *columns* of *table*; *then* is what follows, such as ``ON CONFLICT ...``."""
 
     def __init__(self, table: Table[Any], then: str = "") -> None:
-        columns = list(table.columns)
-        names = ", ".join(column.name for column in columns)
-        into = f"INSERT INTO {table.name} ({names})"
-        self.sqlite = f"{into} VALUES ({_marks(len(columns))}) {then}"
-        self.postgresql = f"{into} {_select_given(columns)} {then}"
-        self.bytes_at = _bytes_at(columns)
+        self._columns = list(table.columns)
+        self._then = then
+        names = ", ".join(column.name for column in self._columns)
+        self._into = f"INSERT INTO {table.name} ({names})"
+        self.sqlite = f"{self._into} VALUES ({_marks(len(self._columns))}) {then}"
+        self.bytes_at = _bytes_at(self._columns)
+
+    @cached_property
+    def postgresql(self) -> str:
+        return f"{self._into} {_select_given(self._columns)} {self._then}"
 
 
 def columns_of(table: Table[Any], first: int | None = None) -> dict[str, Column[Any]]:
@@ -54,23 +59,38 @@ class Given:
     """
 
     def __init__(self, columns: dict[str, Column[Any]], statement: str) -> None:
-        names = ", ".join(columns)
-        self.width = len(columns)
-        self.sqlite = f"WITH given ({names}) AS (VALUES %s) {statement}"
-        self.postgresql = f"WITH given ({names}) AS ({_select_given(list(columns.values()))}) {statement}"
-        self.bytes_at = _bytes_at(columns.values())
+        self._columns = list(columns.values())
+        self._names = ", ".join(columns)
+        self._statement = statement
+        self._sqlite: dict[int, str] = {}
+        self.bytes_at = _bytes_at(self._columns)
+
+    def sqlite(self, rows: int) -> str:
+        """For so many *rows*."""
+        statement = self._sqlite.get(rows)
+        if statement is None:
+            values = ", ".join([f"({_marks(len(self._columns))})"] * rows)
+            statement = f"WITH given ({self._names}) AS (VALUES {values}) {self._statement}"
+            self._sqlite[rows] = statement
+        return statement
+
+    @cached_property
+    def postgresql(self) -> str:
+        return f"WITH given ({self._names}) AS ({_select_given(self._columns)}) {self._statement}"
 
 
 def _marks(width: int) -> str:
     return ", ".join("?" * width)
 
 
-def _bytes_at(columns: Any) -> tuple[int, ...]:
+def _bytes_at(columns: Sequence[Column[Any]]) -> tuple[int, ...]:
     return tuple(n for n, column in enumerate(columns) if isinstance(column.type, LargeBinary))
 
 
 def _select_given(columns: Sequence[Column[Any]]) -> str:
     """The rows of a JSON array of arrays; bytes travel as hexadecimal digits."""
+    from sqlalchemy.dialects import postgresql  # not at a start with SQLite, which it would make longer
+
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it so
     fields = [
         f"decode(v->>{n}, 'hex')"
@@ -107,8 +127,7 @@ class _SqliteTransaction:
             some = rows[start : start + _MOST_ROWS]
             # Padded to a power of two, so that a few statements are prepared and not one per size.
             padded = [*some, *repeat(some[-1], (1 << (len(some) - 1).bit_length()) - len(some))]
-            values = ", ".join([f"({_marks(statement.width)})"] * len(padded))
-            self._cursor.execute(statement.sqlite % values, tuple(chain.from_iterable(padded)))
+            self._cursor.execute(statement.sqlite(len(padded)), tuple(chain.from_iterable(padded)))
             found += self._cursor.fetchall()
         return _fetched(found)
 
@@ -121,7 +140,7 @@ def _fetched(rows: Rows) -> Fetch:
 
 
 class _PostgresqlTransaction:
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: "Pipeline") -> None:
         self._pipeline = pipeline
 
     def execute(self, statement: str, parameters: Row = ()) -> Fetch:
@@ -177,6 +196,8 @@ class Ledger:
                 yield _SqliteTransaction(driver)
                 driver.execute("COMMIT")
             else:
+                from receiver.store.pipeline import Pipeline  # nor is the driver imported for SQLite
+
                 pipeline = Pipeline(driver, self._prepared, stepwise=stepwise)
                 pipeline.begin()
                 yield _PostgresqlTransaction(pipeline)

@@ -20,6 +20,9 @@ from sqlalchemy import (
     TypedColumns,
 )
 
+HEAD = "0001"
+"""The last one of migrations/versions, which makes these tables."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
