@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from resource import RLIMIT_FSIZE, prlimit
 
 import psycopg
 import pytest
@@ -38,19 +37,6 @@ def sqlite_read_only(service: Service) -> Iterator[None]:
     path = sqlite_path(service.database_url)
     with immutable(path, Path(f"{path}-wal")):
         yield
-
-
-@contextmanager
-def sqlite_kept_from_growing(service: Service) -> Iterator[None]:
-    """The process may not write beyond what the log of SQLite is long now: for the process this is much
-    like a full disk, and needs no rights."""
-    before = prlimit(service.pid, RLIMIT_FSIZE)
-    size = Path(f"{sqlite_path(service.database_url)}-wal").stat().st_size
-    prlimit(service.pid, RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        prlimit(service.pid, RLIMIT_FSIZE, before)
 
 
 @contextmanager
