@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select, text
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from receiver.domain.commands import Reason
+from receiver.inbound.writer import Writer
 from receiver.store.engine import connect
 from receiver.store.tables import events, ledger, rejections
 from tests.serving_app import FLAT, HANGS_UP, Answer, Sender, encoded, in_parts, serving
@@ -724,3 +726,20 @@ def test_a_row_that_the_database_refuses_is_told_in_its_place(sqlite_url: str) -
     (said,) = first["errors"]
     assert said.startswith("refused_by_database at the command itself: ")
     assert "SECRET" not in said
+
+
+def test_a_mistake_of_ours_is_answered_in_shape_and_logged_without_what_was_sent(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mistake(*_: object) -> None:
+        raise KeyError("SECRET")
+
+    monkeypatch.setattr(Writer, "keep", mistake)
+
+    with capture_logs() as logs:
+        answer = sender.send(EVENT, event({"registered": "SECRET"}))
+
+    assert answer.status_code == 500
+    assert answer.json()["errors"]["code"] == 500
+    assert [log["event"] for log in logs] == ["request_failed"]
+    assert "SECRET" not in f"{answer.text} {logs}"

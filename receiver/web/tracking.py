@@ -6,6 +6,7 @@ documentation of the Tracking API v2, as collected in docs/tracking-sheet.md.
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
@@ -77,7 +78,12 @@ def route_of(path: str) -> tuple[str, str] | None:
 async def track(scope: Scope, receive: Receive, send: Send, route: str, project_token: str) -> None:
     """Answer one request for *route*."""
     started = time.perf_counter()
-    answer = await _answer(scope, receive, route, project_token)
+    try:
+        answer = await _answer(scope, receive, route, project_token)
+    except Exception as error:
+        # Nothing was answered yet, so nothing was promised; the framework would have done the same.
+        telemetry.log("request_failed", level=logging.ERROR, **telemetry.described(error))
+        answer = _json(500, _errors(500, "Something went wrong here; the log says where."))
     if answer is None:
         telemetry.TURNED_AWAY.labels("hung_up").inc()
         return
