@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select, text
 
 from receiver.domain.commands import Form, Reason, Rules
+from receiver.domain.identity import SOFT_LIMIT
 from receiver.inbound import ingest
 from receiver.inbound.group import Became, Delivery, Part, Policy, Verdict
 from receiver.store.engine import connect
@@ -161,6 +162,89 @@ def test_an_older_update_never_replaces_a_newer_value(ledger: Ledger, engine: En
     keep(ledger, update("Bonn", 1_760_000_001), update("Ulm", 1_760_000_000.5))
 
     assert rows(engine, select(customer_properties.c.value)) == [('"Köln"',)]
+
+
+# -- a clock that steps ---------------------------------------------------------------------------
+
+HOUR = 3600
+STEPS = (0, 60, 60 - HOUR, 120 - HOUR, 120 + HOUR, 180 + HOUR, 180)
+"""What the clock said, in seconds, when each group came in: an hour back, two forward, then right again."""
+
+
+def at(seconds: int) -> int:
+    return NOW_US + seconds * SECOND_US
+
+
+def test_a_clock_that_steps_loses_nothing_and_stores_nothing_twice(ledger: Ledger, engine: Engine) -> None:
+    def group(number: int) -> list[Delivery]:
+        """With what all earlier groups brought, as a sender would repeat it that heard no answer."""
+        bodies: list[object] = [b"no json %d" % number]
+        for n in range(number + 1):
+            bodies.append(event(timestamp=1_760_000_000 + n))
+            bodies.append(event({"registered": f"c-{n}", "cookie": f"u-{n}"}))
+        bodies.append(event(properties={"status": "unlike any other", "number": number}, timestamp=None))
+        return [delivered(body, at_us=at(STEPS[number])) for body in bodies]
+
+    verdicts = [keep(ledger, *group(number)) for number in range(len(STEPS))]
+
+    for number, of_group in enumerate(verdicts):
+        repeats = ["duplicate"] * (2 * number)
+        assert became(of_group) == ["rejected", *repeats, "accepted", "accepted", "accepted"]
+    stored = [v.row_id for of_group in verdicts for v in of_group if v.became is not Became.DUPLICATE]
+    assert stored == sorted(set(stored))
+    kept = rows(engine, select(events.c.id).where(events.c.source == "callback").order_by(events.c.id))
+    refused = rows(engine, select(rejections.c.id))
+    assert sorted(kept + refused) == [(row_id,) for row_id in stored]
+    times = rows(engine, select(events.c.received_us).order_by(events.c.id))
+    assert times == [(at(seconds),) for seconds in STEPS for _ in range(3)]
+    repeated = len(STEPS) * (len(STEPS) - 1)
+    assert counted(engine) == (4 * len(STEPS) + repeated, 3 * len(STEPS), repeated, len(STEPS))
+
+
+def test_without_a_time_a_repeat_counts_as_the_same_also_when_the_clock_has_gone_back(
+    ledger: Ledger, engine: Engine
+) -> None:
+    def again(seconds: int) -> Delivery:
+        return delivered(event(timestamp=None), at_us=at(seconds))
+
+    outcomes = [became(keep(ledger, again(seconds)))[0] for seconds in (0, -HOUR, 1 - HOUR, 599)]
+    assert outcomes == ["accepted", "duplicate", "duplicate", "duplicate"]
+
+    # As if the window had passed: nobody can tell. But then the right time is no reason to store it again.
+    outcomes = [became(keep(ledger, again(seconds)))[0] for seconds in (HOUR, 600, 1200)]
+    assert outcomes == ["accepted", "duplicate", "duplicate"]
+    assert counted(engine) == (7, 2, 5, 0)
+
+
+def test_refusals_without_a_time_collapse_also_when_the_clock_has_gone_back(
+    ledger: Ledger, engine: Engine
+) -> None:
+    for seconds in (0, -HOUR, 599):
+        keep(ledger, delivered(b"no json", at_us=at(seconds)))
+
+    assert rows(engine, select(rejections.c.count)) == [(3,)]
+
+
+def test_the_least_recently_used_cookie_makes_room_whatever_the_clock_says(
+    ledger: Ledger, engine: Engine
+) -> None:
+    used: list[str] = []
+
+    def use(cookie: str, seconds: int) -> None:
+        used.append(cookie)
+        body = event({"registered": "c-1", "cookie": cookie}, timestamp=1_760_000_000 + len(used))
+        assert became(keep(ledger, delivered(body, at_us=at(seconds)))) == ["accepted"]
+
+    for number in range(SOFT_LIMIT):
+        use(f"u-{number}", 0)
+    for number, seconds in enumerate(STEPS):
+        use(f"u-{2 * number}", seconds)  # so that it is used last
+        use(f"new-{number}", seconds)
+
+    columns = customer_ids.c
+    query = select(columns.value).where(columns.kind == "cookie").order_by(columns.used_us.desc())
+    latest = list(dict.fromkeys(reversed(used)))[:SOFT_LIMIT]
+    assert [value for (value,) in rows(engine, query)] == latest
 
 
 # -- identity -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from sqlalchemy import Engine, func, select
 from structlog.testing import capture_logs
 
-from receiver.domain.commands import Form, Outcome, Rules
+from receiver.domain.commands import Event, Form, Outcome, Rules
 from receiver.inbound.group import Delivery, Policy, Verdict
 from receiver.inbound.writer import NotStored, Writer
 from receiver.store.engine import connect
 from receiver.store.sets import Ledger, Transaction
-from receiver.store.tables import customer_ids, events, ledger
+from receiver.store.tables import customer_ids, events, ledger, rejections
 from receiver.store.writes import Source
 
 NOW_US = 1_760_000_100_000_000
@@ -72,9 +73,13 @@ def stored(engine: Engine) -> int:
 
 @asynccontextmanager
 async def writing(
-    ledger: Ledger, *, queue_bytes: int = 1_000_000, answer_seconds: float = PATIENCE_SECONDS
+    ledger: Ledger,
+    *,
+    policy: Policy = POLICY,
+    queue_bytes: int = 1_000_000,
+    answer_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[Writer]:
-    writer = Writer(ledger, POLICY, queue_bytes=queue_bytes, answer_seconds=answer_seconds)
+    writer = Writer(ledger, policy, queue_bytes=queue_bytes, answer_seconds=answer_seconds)
     writer.start()
     try:
         yield writer
@@ -128,6 +133,33 @@ class Gate(Ledger):
             self.reached.set()
             assert self.let.wait(2 * PATIENCE_SECONDS), "never let through"
         self.commits += 1
+
+
+class Paced(Ledger):
+    """Begins a transaction only when it is let.
+
+    Attributes:
+        gathered: how many groups came to that point; what is sent later belongs to the next one.
+        sizes: how many events each group has stored.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._looking = engine
+        self._turns = threading.Semaphore(0)
+        self.gathered = 0
+        self.sizes: list[int] = []
+
+    def let(self, groups: int = 1) -> None:
+        self._turns.release(groups)
+
+    @contextmanager
+    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
+        self.gathered += 1
+        assert self._turns.acquire(timeout=2 * PATIENCE_SECONDS), "never let"
+        with super().transaction(stepwise=stepwise) as transaction:
+            yield transaction
+        self.sizes.append(stored(self._looking) - sum(self.sizes))
 
 
 @contextmanager
@@ -214,6 +246,227 @@ def test_a_sender_that_hangs_up_while_it_waits_costs_nobody_an_answer_and_is_sto
             assert became(await there) == ["accepted"]
             assert became(await writer.keep(delivered(event("a")), what)) == ["duplicate"]
         assert gone.cancelled()
+
+    run(scenario)
+
+
+# -- long lists -----------------------------------------------------------------------------------
+
+MOST = 1000
+"""Commands of one part."""
+
+LONG = 2 * MOST + 500
+
+
+def listed(length: int, who: str = "c") -> Delivery:
+    """A flat list of so many events, each of its own customer and time."""
+    items = [
+        {"individualisation1": f"{who}-{number}", "status": "posted", "timestamp": 1_760_000_000 + number}
+        for number in range(length)
+    ]
+    return delivered(items, Form.FLAT)
+
+
+def keeping(writer: Writer, delivery: Delivery) -> asyncio.Task[list[Verdict | None]]:
+    return asyncio.create_task(writer.keep(delivery, what))
+
+
+@pytest.mark.parametrize("length", [MOST - 1, MOST, MOST + 1, 2 * MOST, LONG])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_list_of_whatever_length_is_stored_whole(engine: Engine, length: int) -> None:
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        ledger.let(1 + length // MOST)
+        async with writing(ledger) as writer:
+            assert became(await writer.keep(listed(length), what)) == ["accepted"] * length
+        assert (sum(ledger.sizes), max(ledger.sizes)) == (length, min(length, MOST))
+
+    run(scenario)
+
+
+def test_others_are_answered_between_the_parts_of_a_long_list(engine: Engine) -> None:
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger) as writer:
+            long = keeping(writer, listed(LONG))
+            await until(lambda: ledger.gathered == 1)
+            others: list[asyncio.Task[list[Verdict | None]]] = []
+            for who in ("other", "another"):
+                others.append(keeping(writer, delivered(event(who))))
+                await asyncio.sleep(0)
+                ledger.let()
+                await until(lambda: ledger.gathered > len(others))
+
+            assert became(await others[0]) == ["accepted"]
+            assert (long.done(), others[1].done()) == (False, False)
+            assert stored(engine) == 2 * MOST + 1
+            ledger.let()
+            assert became(await long) == ["accepted"] * LONG
+            assert became(await others[1]) == ["accepted"]
+        assert ledger.sizes == [MOST, MOST + 1, LONG - 2 * MOST + 1]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_long_lists_take_turns(engine: Engine) -> None:
+    length = 5 * MOST + 1
+
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger) as writer:
+            lists = [keeping(writer, listed(length, who)) for who in ("a", "b")]
+            ledger.let(6)
+            await until(lambda: len(ledger.sizes) == 6)
+
+            with engine.connect() as connection:
+                held = Counter(
+                    value[0] for value in connection.execute(select(customer_ids.c.value)).scalars()
+                )
+            assert sum(held.values()) == 7 * MOST
+            assert abs(held["a"] - held["b"]) == MOST
+            ledger.let(2 * length)
+            assert [became(await each) for each in lists] == [["accepted"] * length] * 2
+
+    run(scenario)
+
+
+def test_each_command_of_a_long_list_is_described_once_and_in_its_place(engine: Engine) -> None:
+    items: list[dict[str, Any]] = []
+    expected: list[tuple[str, int | None]] = []
+    for number in range(LONG):
+        time_s = 1_760_000_000 + number
+        if number % 7 == 0:
+            expected.append(("rejected", None))
+            items.append({"individualisation1": "", "timestamp": time_s})
+        elif number % 5 == 3:
+            expected.append(("duplicate", 1_760_000_001_000_000))
+            items.append(items[1])
+        else:
+            expected.append(("accepted", time_s * 1_000_000))
+            items.append({"individualisation1": "c", "timestamp": time_s})
+    described = []
+
+    def describe(outcome: Outcome, verdict: Verdict | None) -> tuple[str, int | None]:
+        assert verdict is not None
+        said = verdict.became.value, outcome.occurred_us if isinstance(outcome, Event) else None
+        described.append(said)
+        return said
+
+    async def scenario() -> None:
+        async with writing(Ledger(engine)) as writer:
+            assert await writer.keep(delivered(items, Form.FLAT), describe) == expected
+        assert described == expected
+
+    run(scenario)
+
+
+def test_what_only_the_store_can_refuse_in_a_later_part_is_kept_with_its_own_bytes(engine: Engine) -> None:
+    delivery = listed(LONG)
+    strict = Policy(POLICY.rules, create_unknown=False, window_us=POLICY.window_us)
+
+    async def scenario() -> None:
+        async with writing(Ledger(engine), policy=strict) as writer:
+            assert became(await writer.keep(delivery, what)) == ["rejected"] * LONG
+
+    run(scenario)
+    with engine.connect() as connection:
+        bodies = connection.execute(select(rejections.c.body).order_by(rejections.c.id)).scalars().all()
+    assert b"[" + b", ".join(bodies) + b"]" == delivery.body
+
+
+def test_a_list_that_was_stored_in_part_when_the_database_went_away_ends_whole_when_it_is_sent_again(
+    engine: Engine, database_url: str
+) -> None:
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger) as writer:
+            long = keeping(writer, listed(LONG))
+            ledger.let()
+            await until(lambda: ledger.gathered == 2)
+            with locked(database_url):
+                ledger.let()
+                with pytest.raises(NotStored, match="database"):
+                    await long
+            assert stored(engine) == MOST
+
+            ledger.let()
+            assert became(await writer.keep(delivered(event("other")), what)) == ["accepted"]
+            assert ledger.sizes == [MOST, 1], "nobody has sent it again"
+            ledger.let(3)
+            again = became(await writer.keep(listed(LONG), what))
+            assert again == ["duplicate"] * MOST + ["accepted"] * (LONG - MOST)
+            assert stored(engine) == LONG + 1
+        with engine.connect() as connection:
+            times = connection.execute(select(func.count(events.c.occurred_us.distinct()))).scalar_one()
+        assert times == LONG
+
+    run(scenario)
+
+
+def test_a_sender_that_hangs_up_between_two_parts_is_stored_to_the_end_and_gives_its_room_back(
+    engine: Engine,
+) -> None:
+    delivery = listed(LONG)
+
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger, queue_bytes=len(delivery.body)) as writer:
+            gone = keeping(writer, delivery)
+            ledger.let()
+            await until(lambda: ledger.gathered == 2)
+            gone.cancel()
+            assert await refused(writer, delivery) == "busy"
+            ledger.let(2)
+            await until(lambda: stored(engine) == LONG)
+
+            ledger.let(3)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                # Until the event loop has heard that it is stored.
+                while await cause(writer, delivery) == "busy":
+                    await asyncio.sleep(0.005)
+            assert stored(engine) == LONG
+        assert gone.cancelled()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_long_list_may_take_longer_than_an_answer_where_no_part_of_it_does(engine: Engine) -> None:
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger, answer_seconds=1.5) as writer:
+            long = keeping(writer, listed(LONG))
+            for _ in range(3):
+                await asyncio.sleep(0.75)
+                ledger.let()
+            assert became(await long) == ["accepted"] * LONG
+
+            late = keeping(writer, listed(LONG, "late"))
+            ledger.let()
+            with pytest.raises(NotStored, match="database"):
+                await late
+            ledger.let(2)
+
+    run(scenario)
+
+
+def test_a_long_list_that_was_begun_is_stored_whole_before_the_end(engine: Engine) -> None:
+    async def scenario() -> None:
+        ledger = Paced(engine)
+        async with writing(ledger) as writer:
+            long = keeping(writer, listed(3 * MOST + 1))
+            ledger.let()
+            await until(lambda: ledger.gathered == 2)
+            stopping = asyncio.create_task(writer.stop())
+            await asyncio.sleep(0)
+            assert await refused(writer, delivered(event("late"))) == "stopping"
+            assert not stopping.done()
+            ledger.let(3)
+            await stopping
+
+            assert stored(engine) == 3 * MOST + 1
+            assert became(await long) == ["accepted"] * (3 * MOST + 1)
 
     run(scenario)
 

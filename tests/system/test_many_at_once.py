@@ -1,6 +1,8 @@
 """The same thing at the same time: repeats, two processes on one database, two migrations."""
 
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import psycopg
 
 from tests.system.conftest import IMPATIENT, Installation
 from tests.system.load import NO_ANSWER, Load, assert_kept
-from tests.system.service import PRIVATE, Client, Project, Service, event, run
+from tests.system.service import PRIVATE, Client, Project, Service, event, run, wait_until
 
 
 def test_fifty_identical_callbacks_at_once_are_one_event_and_fifty_successes(
@@ -153,3 +155,41 @@ def test_two_workers_share_a_port_count_together_and_end_in_order(
 
     with Service(tmp_path, *postgresql) as after, Client(after, postgresql.project) as client:
         assert_kept(load, client)
+
+
+def test_a_worker_that_is_killed_takes_no_acknowledged_event_with_it_and_is_replaced(
+    postgresql: Installation, tmp_path: Path
+) -> None:
+    with (
+        Service(tmp_path, *postgresql, settings={"workers": 2}) as service,
+        Client(service, postgresql.project) as client,
+    ):
+        first = _workers_of(service)
+        assert len(first) == 2
+        with Load(postgresql.project, service, connections=16) as load:
+            load.go_on()
+            # Both, one after the other, so that in the end only those serve that came in their place.
+            for worker in first:
+                os.kill(worker, signal.SIGKILL)
+                load.go_on()
+                wait_until(lambda: len(_workers_of(service)) == 2, "another worker is there")
+                load.go_on()
+
+        assert first.isdisjoint(_workers_of(service))
+        assert set(load.statuses) == {200, NO_ANSWER}
+        assert load.acknowledged == load.sent
+        assert_kept(load, client)
+
+
+def _workers_of(service: Service) -> set[int]:
+    """Its living processes that receive; beside them it has one that looks after their resources."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+    return {int(child) for child in children if "spawn_main" in _command_line(child)}
+
+
+def _command_line(process: str) -> str:
+    """Empty for one that has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
