@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -301,10 +302,10 @@ def test_a_group_gives_the_same_as_its_commands_one_by_one(
 ) -> None:
     deliveries = [delivered(event(ids, timestamp=1_760_000_000 + n)) for n, ids in enumerate(calls)]
     grouped, single = [
-        [delivery._replace(project_id=_next_project()) for delivery in deliveries] for _ in range(2)
+        [replace(delivery, project_id=_next_project()) for delivery in deliveries] for _ in range(2)
     ]
-    grouped = [delivery._replace(project_id=grouped[0].project_id) for delivery in grouped]
-    single = [delivery._replace(project_id=single[0].project_id) for delivery in single]
+    grouped = [replace(delivery, project_id=grouped[0].project_id) for delivery in grouped]
+    single = [replace(delivery, project_id=single[0].project_id) for delivery in single]
 
     keep(ledger, *grouped)
     for delivery in single:
@@ -374,8 +375,9 @@ def test_a_bad_command_leaves_its_neighbours_alone_and_keeps_its_exact_bytes(
 
 
 def test_headers_are_kept_beside_a_rejection_without_credentials(ledger: Ledger, engine: Engine) -> None:
-    bad = delivered(event({}))._replace(
-        headers=[(b"user-agent", b"optilyz"), (b"authorization", b"Basic c2VjcmV0"), (b"cookie", b"s=1")]
+    bad = replace(
+        delivered(event({})),
+        headers=[(b"user-agent", b"optilyz"), (b"authorization", b"Basic c2VjcmV0"), (b"cookie", b"s=1")],
     )
 
     keep(ledger, bad)

@@ -6,8 +6,10 @@ No statement is run here: what the store knows comes in, what is to be written g
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
+from receiver.domain.callbacks import as_sent
 from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Form, Outcome, Rejection, Rules
 from receiver.domain.identity import Directory, Holding, Resolution
 from receiver.domain.json_text import encode
@@ -52,7 +54,8 @@ def _kept(headers: Headers) -> str:
     return encode([(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n not in _CREDENTIALS])
 
 
-class Delivery(NamedTuple):
+@dataclass(eq=False)
+class Delivery:
     """One body as it came in; *headers*, without credentials, are kept beside what is refused."""
 
     project_id: int
@@ -61,6 +64,11 @@ class Delivery(NamedTuple):
     body: bytes
     headers: Headers
     received_us: int
+
+    @cached_property
+    def commands(self) -> list[tuple[Form, bytes]]:
+        """The exact bytes of each command; found once, however many of them are refused."""
+        return as_sent(self.form, self.body)
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from receiver.domain import callbacks
-from receiver.domain.commands import Form, Outcome, Reason, Rejection, SystemTime
+from receiver.domain.commands import Outcome, Reason, Rejection, SystemTime
 from receiver.inbound.group import Delivery, Group, Item, Part, Policy, Verdict, counters
 from receiver.store import writes
 from receiver.store.engine import Fault, fault
@@ -124,12 +124,7 @@ def _places(items: Sequence[Item]) -> list[tuple[int, bytes]]:
 def _refused(items: Sequence[Item], reason: Reason) -> list[Item]:
     """*items* as rejections, for what only the store could tell."""
     pointer, detail = _SENTENCES[reason]
-    bodies: dict[int, list[tuple[Form, bytes]]] = {}  # by delivery: found once, however many are refused
-    refused = []
-    for item in items:
-        delivery = item.delivery
-        if id(delivery) not in bodies:
-            bodies[id(delivery)] = callbacks.as_sent(delivery.form, delivery.body)
-        form, body = bodies[id(delivery)][item.number]
-        refused.append(item._replace(outcome=callbacks.refuse(form, body, reason, pointer, detail)))
-    return refused
+    return [
+        item._replace(outcome=callbacks.refuse(*item.delivery.commands[item.number], reason, pointer, detail))
+        for item in items
+    ]
