@@ -550,3 +550,44 @@ def test_a_claim_outlives_its_event(ledger: Ledger, engine: Engine) -> None:
 
     assert keep(ledger, delivered(event()))[0].became is Became.DUPLICATE
     assert rows(engine, select(func.count()).select_from(claims)) == [(1,)]
+
+
+def test_an_update_without_a_time_is_not_lost_when_the_clock_has_gone_back(
+    ledger: Ledger, engine: Engine
+) -> None:
+    def update(city: str, seconds: int) -> Delivery:
+        body = {"customer_ids": {"registered": "c-1"}, "properties": {"city": city}}
+        return delivered(body, form=Form.UPDATE, at_us=at(seconds))
+
+    updates = [update("Bonn", 0), update("Ulm", -HOUR), update("Jena", 1 - HOUR)]
+    assert [became(keep(ledger, each)) for each in updates] == [["accepted"]] * 3
+
+    assert rows(engine, select(customer_properties.c.value)) == [('"Jena"',)]
+
+
+def test_a_refusal_is_never_seen_last_before_it_was_seen_first(ledger: Ledger, engine: Engine) -> None:
+    for seconds in (0, -HOUR):
+        keep(ledger, delivered(b"no json", at_us=at(seconds)))
+
+    assert rows(engine, select(rejections.c.last_seen_us)) == [(NOW_US,)]
+
+
+def test_an_update_without_a_time_holds_until_one_of_a_later_time(ledger: Ledger, engine: Engine) -> None:
+    def update(city: str, seconds: int, **time: int) -> Delivery:
+        body = {"customer_ids": {"registered": "c-1"}, "properties": {"city": city}} | time
+        return delivered(body, form=Form.UPDATE, at_us=at(seconds))
+
+    now = NOW_US // SECOND_US
+    keep(ledger, update("Bonn", 0, update_timestamp=now))
+    keep(
+        ledger,
+        update("Ulm", -HOUR),
+        update("Jena", -HOUR, update_timestamp=now - 1),
+        update("Trier", -HOUR, update_timestamp=now - 2),
+    )
+    assert rows(engine, select(customer_properties.c.value, customer_properties.c.updated_us)) == [
+        ('"Ulm"', NOW_US)
+    ]
+
+    keep(ledger, update("Kiel", -HOUR), update("Jena", -HOUR, update_timestamp=now + 1))
+    assert rows(engine, select(customer_properties.c.value)) == [('"Jena"',)]

@@ -42,11 +42,12 @@ class Deadlines(Generic[What]):
                 break
             overdue.append(what)
         for what in overdue:
-            del self._begun[what]
-            self._late(what)
+            self.end(what)
         self._timer = None
         if self._begun:
             self._arm()
+        for what in overdue:
+            self._late(what)
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)

@@ -17,8 +17,6 @@ from receiver.settings import Settings
 from receiver.store.sets import Row
 from receiver.store.writes import KnownClaim, KnownHolding, Source, Writes
 
-HOUR_US = 3_600_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -137,7 +135,7 @@ class Group:
         self._created_us: dict[int, int] = {}
         self._new_claims: dict[Place, KnownClaim] = {}
         # Rows as they will be written, but for merges that are yet to come: see `writes`.
-        self._properties: list[tuple[int, str, str, int]] = []
+        self._properties: list[tuple[int, str, str, int, bool]] = []
         self._events: list[Row] = []
         self._rejections: list[Row] = []
         self._repeats: dict[int, tuple[int, int]] = {}
@@ -201,8 +199,9 @@ class Group:
         if merged or stolen:
             self._trace(delivery, command, resolution)
         if isinstance(command, CustomerUpdate):
+            dated = not command.claim.windowed
             for name, value in command.properties.items():
-                self._properties.append((customer, name, value, command.updated_us))
+                self._properties.append((customer, name, value, command.updated_us, dated))
             return customer
         event_id = next(self._ids)
         self._events.append(
@@ -237,8 +236,8 @@ class Group:
         return rejection_id
 
     def _repeat(self, rejection_id: int, delivery: Delivery) -> int:
-        times, _ = self._repeats.get(rejection_id, (0, 0))
-        self._repeats[rejection_id] = times + 1, delivery.received_us
+        times, seen_us = self._repeats.get(rejection_id, (0, 0))
+        self._repeats[rejection_id] = times + 1, max(seen_us, delivery.received_us)
         return rejection_id
 
     def _directory(self, holdings: list[Holding]) -> Directory:
@@ -262,7 +261,7 @@ class Group:
         result.events = self._events
         if merged:
             result.events = [(*row[:2], merged.get(row[2], row[2]), *row[3:]) for row in self._events]
-        result.properties = self._newest_properties(merged)
+        result.undated_properties, result.properties = self._newest_properties(merged)
         result.rejections = self._rejections
         result.repeated_rejections = [(row_id, *seen) for row_id, seen in self._repeats.items()]
         for place, claim in self._new_claims.items():
@@ -270,28 +269,22 @@ class Group:
             rows.append(place + claim)
         return result
 
-    def _newest_properties(self, merged: dict[int, int]) -> list[Row]:
+    def _newest_properties(self, merged: dict[int, int]) -> tuple[list[Row], list[Row]]:
+        """What is left of each property: its last value without a time, then its newest one with a time."""
+        undated: dict[tuple[int, str], tuple[str, int]] = {}
         newest: dict[tuple[int, str], tuple[str, int]] = {}
-        for customer, name, value, updated_us in self._properties:
+        latest_us: dict[tuple[int, str], int] = {}
+        for customer, name, value, updated_us, dated in self._properties:
             place = merged.get(customer, customer), name
-            if place not in newest or updated_us >= newest[place][1]:
+            before_us = latest_us.get(place, updated_us)
+            latest_us[place] = max(before_us, updated_us)
+            if not dated:
+                undated[place] = value, latest_us[place]
+                newest.pop(place, None)
+            elif updated_us >= before_us:
                 newest[place] = value, updated_us
-        return [(*place, *value) for place, value in newest.items()]
+        return _placed(undated), _placed(newest)
 
 
-def counters(items: Iterable[Item], verdicts: Iterable[Verdict]) -> list[Row]:
-    """Rows of the counters: ``received`` from what came in, the others from what was done with it."""
-    counts: dict[tuple[int, str, int], list[int]] = {}
-    for (delivery, _, _), verdict in zip(items, verdicts, strict=True):
-        hour_us = delivery.received_us - delivery.received_us % HOUR_US
-        place = delivery.project_id, delivery.source.value, hour_us
-        of_place = counts.get(place)
-        if of_place is None:
-            of_place = counts[place] = [0] * (1 + len(_COUNTED))
-        of_place[0] += 1
-        of_place[_COUNTED[verdict.became]] += 1
-    return [(*place, *of_place) for place, of_place in counts.items()]
-
-
-# Columns of the counters, after the one of what was received.
-_COUNTED = {became: at for at, became in enumerate(Became, start=1)}
+def _placed(values: dict[tuple[int, str], tuple[str, int]]) -> list[Row]:
+    return [place + value for place, value in values.items()]

@@ -9,10 +9,11 @@ from itertools import count
 
 from receiver.domain import callbacks
 from receiver.domain.commands import Outcome, Reason, Rejection, SystemTime
-from receiver.inbound.group import Delivery, Group, Item, Part, Policy, Verdict, counters
+from receiver.domain.moments import HOUR_US
+from receiver.inbound.group import Became, Delivery, Group, Item, Part, Policy, Verdict
 from receiver.store import writes
 from receiver.store.engine import Fault, fault
-from receiver.store.sets import Ledger, Transaction, savepoint
+from receiver.store.sets import Ledger, Row, Transaction, savepoint
 
 # How often a group is done again when the database says that another transaction got in its way.
 _ATTEMPTS = 4
@@ -112,7 +113,7 @@ def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy)
             verdicts[index] = group.decide(item)
     settled = [verdict for verdict in verdicts if verdict is not None]
     to_write = group.writes()
-    to_write.counters = counters(items, settled)
+    to_write.counters = _counters(items, settled)
     writes.write(transaction, to_write)
     return settled
 
@@ -128,3 +129,21 @@ def _refused(items: Sequence[Item], reason: Reason) -> list[Item]:
         item._replace(outcome=callbacks.refuse(*item.delivery.commands[item.number], reason, pointer, detail))
         for item in items
     ]
+
+
+def _counters(items: Iterable[Item], verdicts: Iterable[Verdict]) -> list[Row]:
+    """Rows of the counters: ``received`` from what came in, the others from what was done with it."""
+    counts: dict[tuple[int, str, int], list[int]] = {}
+    for (delivery, _, _), verdict in zip(items, verdicts, strict=True):
+        hour_us = delivery.received_us - delivery.received_us % HOUR_US
+        place = delivery.project_id, delivery.source.value, hour_us
+        of_place = counts.get(place)
+        if of_place is None:
+            of_place = counts[place] = [0] * (1 + len(_COUNTED))
+        of_place[0] += 1
+        of_place[_COUNTED[verdict.became]] += 1
+    return [(*place, *of_place) for place, of_place in counts.items()]
+
+
+# Columns of the counters, after the one of what was received.
+_COUNTED = {became: at for at, became in enumerate(Became, start=1)}

@@ -24,7 +24,8 @@ from receiver.store.sets import Ledger
 
 Result = TypeVar("Result")
 
-# Commands of one group: enough to share a commit well, few enough that nobody waits long for the others.
+# So many are read of a delivery at a time, and a group that holds them is full: enough to share a commit
+# well, few enough that nobody waits long for the others.
 _MOST_COMMANDS = 1000
 
 # So long does a group that could not be stored count against us, when no other one follows.
@@ -153,7 +154,7 @@ class Writer:
         commands = 0
         try:
             while more_to_come and commands < _MOST_COMMANDS:
-                waiting = self._queue.get(block=not group)
+                waiting = self._queue.get(block=not group and not self._begun)
                 if waiting is None:
                     return False
                 commands += self._take(waiting, group)

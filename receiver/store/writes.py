@@ -51,6 +51,7 @@ class Writes:
     moved_ids: list[Row] = field(default_factory=list)  # as customer_ids, of IDs that are there
     dropped_ids: list[Row] = field(default_factory=list)  # (project_id, kind, value)
     merges: list[Row] = field(default_factory=list)  # (source, survivor)
+    undated_properties: list[Row] = field(default_factory=list)  # as properties, and before them
     properties: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     rejections: list[Row] = field(default_factory=list)
@@ -101,8 +102,10 @@ _DROP_MERGED_PROPERTIES = Given(
 )
 _REPEAT_REJECTIONS = Given(
     {"id": rejections.c.id, "times": rejections.c.count, "seen_us": rejections.c.last_seen_us},
-    "UPDATE rejections SET count = count + times, last_seen_us = seen_us FROM given"
-    " WHERE rejections.id = given.id",
+    "UPDATE rejections SET count = count + times,"
+    # A clock that went back does not make it look as if it had not been seen since.
+    " last_seen_us = CASE WHEN seen_us > last_seen_us THEN seen_us ELSE last_seen_us END"
+    " FROM given WHERE rejections.id = given.id",
 )
 _INSERT_CUSTOMERS = Insert(customers)
 # Without ON CONFLICT, which costs PostgreSQL as much again: under the lock we know what is there.
@@ -118,6 +121,13 @@ _RENEW_CLAIMS = Given(
     columns_of(claims),
     "UPDATE claims SET content = given.content, claimed_us = given.claimed_us, row_id = given.row_id"
     " FROM given WHERE claims.project_id = given.project_id AND claims.key = given.key",
+)
+# What has no time of its own counts from its arrival, whatever the clock says and the last one said.
+_INSERT_UNDATED_PROPERTIES = Insert(
+    customer_properties,
+    "ON CONFLICT (customer_id, name) DO UPDATE SET value = excluded.value, updated_us ="
+    " CASE WHEN excluded.updated_us > customer_properties.updated_us"
+    " THEN excluded.updated_us ELSE customer_properties.updated_us END",
 )
 _INSERT_PROPERTIES = Insert(
     customer_properties,
@@ -176,6 +186,7 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (_MERGE_EVENTS, writes.merges),
         (_MERGE_PROPERTIES, writes.merges),
         (_DROP_MERGED_PROPERTIES, writes.merges),
+        (_INSERT_UNDATED_PROPERTIES, writes.undated_properties),
         (_INSERT_PROPERTIES, writes.properties),
         (_INSERT_EVENTS, writes.events),
         (_INSERT_REJECTIONS, writes.rejections),

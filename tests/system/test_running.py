@@ -34,7 +34,7 @@ def test_a_revoked_key_is_refused_within_five_seconds(client: Client, installati
         succeed("key", "create", project.token, "tracking", "--json", database_url=database_url)
     )
     key = Key(made["key_id"], made["secret"])
-    assert _status(client, key) == 200
+    wait_until(lambda: _status(client, key) == 200, "the new key opens", seconds=PROMISED_SECONDS)
 
     succeed("key", "revoke", key.key_id, database_url=database_url)
 
