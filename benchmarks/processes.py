@@ -30,6 +30,29 @@ class Unavailable(Exception):
     """A contestant cannot take part; the message says why."""
 
 
+class Stolen:
+    """What other machines on the same host took from this one since it was made."""
+
+    def __init__(self) -> None:
+        self._before = _busy_and_stolen()
+
+    @property
+    def share(self) -> float:
+        """Of the time in which a core had something to do, from 0 to 1; 0 where the system does not tell."""
+        busy, stolen = (now - before for now, before in zip(_busy_and_stolen(), self._before, strict=True))
+        return stolen / (busy + stolen) if busy + stolen else 0.0
+
+
+def _busy_and_stolen() -> tuple[int, int]:
+    """In ticks, of all cores (proc(5))."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system, _, _, interrupts, soft, stolen = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0, 0
+    return user + nice + system + interrupts + soft, stolen
+
+
 def on_server_core() -> None:
     """Moves the calling process, and what it starts, to the server's core."""
     os.sched_setaffinity(0, {SERVER_CORE})

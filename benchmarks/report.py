@@ -129,6 +129,13 @@ def markdown(found: Conditions, results: Results) -> str:
         *(f"- not measured: {who}: {' '.join(why.split())}" for who, why in results.absent.items()),
         *(f"- FAILED: {' '.join(line.split())}" for line in results.failed),
         "",
+        "## Stolen",
+        "",
+        "Share of the busy time that other machines on the same host took. From a tenth on, figures of"
+        " different turns can hardly be compared.",
+        "",
+        *(f"- {database}, {heat}: {share:.0%}" for (database, heat), share in results.stolen.items()),
+        "",
         "## What this does not show",
         "",
         _NOT_SHOWN,
@@ -205,6 +212,7 @@ def as_json(found: Conditions, results: Results) -> str:
                 {
                     "database": database,
                     "heat": heat,
+                    "stolen": results.stolen.get((database, heat)),
                     "turn": str(turn),
                     "rounds": [asdict(each) for each in measured],
                 }

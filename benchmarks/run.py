@@ -12,7 +12,7 @@ from benchmarks.cases import Case, Figure, Rounds, Turn, Who
 from benchmarks.contestants import Contestant, Place, Server
 from benchmarks.databases import Databases
 from benchmarks.load import Measurement
-from benchmarks.processes import LoadGenerator, Unavailable
+from benchmarks.processes import LoadGenerator, Stolen, Unavailable
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Results:
     Attributes:
         judged: (case, database, figure).
         measured: (database, heat) -> rounds.
+        stolen: (database, heat) -> share of the busy time that other machines on the host took.
         absent: who could not take part, and why.
         failed: turns that went wrong, and how.
         kept: whether the databases have what was acknowledged.
@@ -45,6 +46,7 @@ class Results:
 
     judged: list[tuple[Case, str, Figure]] = field(default_factory=list)
     measured: dict[tuple[str, str], Rounds] = field(default_factory=dict)
+    stolen: dict[tuple[str, str], float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -96,6 +98,7 @@ class _Ring:
         running = [turn for turn in turns if turn.database in (None, database) and self._contestant(turn.who)]
         self._warm_up(running)
         rounds = self._results.measured[database, heat] = Rounds(self._options.seconds)
+        stolen = Stolen()
         for number in range(self._options.rounds):
             for turn in list(running):
                 if measurement := self._measure(turn):
@@ -104,6 +107,8 @@ class _Ring:
                 else:
                     running.remove(turn)
                     rounds.of.pop(turn, None)
+        self._results.stolen[database, heat] = stolen.share
+        print(f"  {stolen.share:.0%} of the busy time was stolen by other machines", flush=True)
         for case in cases:
             self._results.judged += [(case, database, figure) for figure in case.judge(rounds, database)]
 
