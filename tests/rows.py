@@ -1,14 +1,17 @@
-"""Rows for tests of what only reads: put into the tables directly, without the way in."""
+"""Rows put into the tables directly, without the way in, and a database that nobody else can write."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 
 from sqlalchemy import Engine, Table, insert
 
 from receiver.domain.moments import HOUR_US
 from receiver.store import keys, tables
+from receiver.store.engine import connect
 from receiver.store.keys import NewProject
+from receiver.store.tables import ledger
 
 T0 = 1_760_000_000_250_000
 """2025-10-09T08:53:20.250000Z"""
@@ -105,3 +108,15 @@ class Rows:
             row["project_id"] = self.project_id
         with self.engine.execution_options(writes=True).begin() as connection:
             connection.execute(insert(table), row)
+
+
+@contextmanager
+def locked(database_url: str) -> Iterator[None]:
+    """While the block runs nobody else can write."""
+    engine = connect(database_url)
+    try:
+        with engine.execution_options(writes=True).begin() as connection:
+            connection.execute(ledger.update().values(last_id=ledger.c.last_id))
+            yield
+    finally:
+        engine.dispose()

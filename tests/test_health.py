@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from receiver.store.engine import connect
-from receiver.store.tables import ledger
 from tests.databases import PostgresqlServer
+from tests.rows import locked
 from tests.serving_app import FLAT, Sender, in_parts, serving
 
 PATIENCE_SECONDS = 30
@@ -45,18 +43,6 @@ def until_ready(sender: Sender) -> None:
     while not ready(sender):
         assert time.monotonic() < deadline, "never ready again"
         time.sleep(0.05)
-
-
-@contextmanager
-def locked(database_url: str) -> Iterator[None]:
-    """While the block runs nobody else can write."""
-    engine = connect(database_url)
-    try:
-        with engine.execution_options(writes=True).begin() as connection:
-            connection.execute(ledger.update().values(last_id=ledger.c.last_id))
-            yield
-    finally:
-        engine.dispose()
 
 
 # -- ready or not ---------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from structlog.testing import capture_logs
 
 from receiver.domain.commands import Reason
 from receiver.inbound.writer import Writer
-from receiver.store.engine import connect
-from receiver.store.tables import events, ledger, rejections
+from receiver.store.tables import events, rejections
+from tests.rows import locked
 from tests.serving_app import FLAT, HANGS_UP, Answer, Sender, encoded, in_parts, serving
 
 EVENT = "customers/events"
@@ -670,18 +669,6 @@ def test_a_token_of_the_query_is_kept_nowhere(database_url: str) -> None:
     assert not any(public in str(value) for value in kept)
 
 
-@contextmanager
-def _locked(database_url: str) -> Iterator[None]:
-    """While the block runs nobody else can write."""
-    engine = connect(database_url)
-    try:
-        with engine.execution_options(writes=True).begin() as connection:
-            connection.execute(ledger.update().values(last_id=ledger.c.last_id))
-            yield
-    finally:
-        engine.dispose()
-
-
 @pytest.mark.parametrize("route", [EVENT, UPDATE, BATCH, FLAT])
 def test_what_could_not_be_stored_is_answered_503_and_may_come_again(database_url: str, route: str) -> None:
     body = {
@@ -692,7 +679,7 @@ def test_what_could_not_be_stored_is_answered_503_and_may_come_again(database_ur
     }[route]
 
     with serving(database_url, database_seconds=0.2) as sender:
-        with _locked(database_url):
+        with locked(database_url):
             answer = sender.send(route, body)
         again = sender.send(route, body)
         kept = _counted(sender.engine)
@@ -704,7 +691,7 @@ def test_what_could_not_be_stored_is_answered_503_and_may_come_again(database_ur
 
 
 def test_who_is_refused_is_refused_though_nothing_can_be_stored(database_url: str) -> None:
-    with serving(database_url, database_seconds=0.2) as sender, _locked(database_url):
+    with serving(database_url, database_seconds=0.2) as sender, locked(database_url):
         answer = sender.client.post(sender.path(EVENT), json=event())
         clock = sender.send(TIME, b"", method="GET")
 

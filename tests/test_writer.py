@@ -18,8 +18,9 @@ from receiver.inbound.group import Delivery, Policy, Verdict
 from receiver.inbound.writer import NotStored, Writer
 from receiver.store.engine import connect
 from receiver.store.sets import Ledger, Transaction
-from receiver.store.tables import customer_ids, events, ledger, rejections
+from receiver.store.tables import customer_ids, events, rejections
 from receiver.store.writes import Source
+from tests.rows import locked
 
 NOW_US = 1_760_000_100_000_000
 POLICY = Policy(Rules(), create_unknown=True, window_us=600_000_000)
@@ -160,18 +161,6 @@ class Paced(Ledger):
         with super().transaction(stepwise=stepwise) as transaction:
             yield transaction
         self.sizes.append(stored(self._looking) - sum(self.sizes))
-
-
-@contextmanager
-def locked(database_url: str) -> Iterator[None]:
-    """While the block runs nobody else can write."""
-    engine = connect(database_url)
-    try:
-        with engine.execution_options(writes=True).begin() as connection:
-            connection.execute(ledger.update().values(last_id=ledger.c.last_id))
-            yield
-    finally:
-        engine.dispose()
 
 
 # -- answers --------------------------------------------------------------------------------------
