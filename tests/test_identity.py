@@ -37,6 +37,11 @@ def ids(text: str) -> Ids:
     return tuple(one(each) for each in text.split(", ") if each)
 
 
+def survivor(directory: Directory, customer: int) -> int:
+    """Who *customer* is after the merges so far."""
+    return directory.changes().merged.get(customer, customer)
+
+
 class Command(NamedTuple):
     ids: Ids
     now_us: int = NOW
@@ -71,7 +76,7 @@ class Store:
             resolutions.append(resolution)
         assert_that_nothing_is_held_twice(directory)
         self.apply(directory.changes())
-        self.events += [directory.survivor(resolution.customer) for resolution in resolutions]
+        self.events += [survivor(directory, resolution.customer) for resolution in resolutions]
         return resolutions
 
     def apply(self, changes: Changes) -> None:
@@ -523,10 +528,10 @@ def test_the_survivor_follows_a_chain_of_merges_of_the_group() -> None:
     directory = store.directory(ids("email x, loyalty p, cookie u1, device d1"))
 
     directory.resolve(ids("cookie u1, device d1"), NOW)
-    assert directory.survivor(3) == 2
+    assert survivor(directory, 3) == 2
     directory.resolve(ids("email x, cookie u1"), NOW)
 
-    assert [directory.survivor(customer) for customer in (1, 2, 3)] == [1, 1, 1]
+    assert [survivor(directory, customer) for customer in (1, 2, 3)] == [1, 1, 1]
     assert directory.changes().merged == {3: 1, 2: 1}
 
 

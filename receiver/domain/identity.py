@@ -143,12 +143,6 @@ class Directory:
         stolen = tuple([Stolen(each, rival, customer) for each, rival in rivals])
         return Resolution(customer, created, tuple(merged), stolen)
 
-    def survivor(self, customer: int) -> int:
-        """Who *customer* is by now, after the merges of this group."""
-        while customer in self._merged:
-            customer = self._merged[customer]
-        return customer
-
     def changes(self) -> Changes:
         """The difference between what was loaded and what is held now."""
         held, evicted = [], []

@@ -52,7 +52,7 @@ def _kept(headers: Headers) -> str:
     return encode([(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n not in _CREDENTIALS])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # the body and the headers are nobody's to print
 class Delivery:
     """One body as it came in; *headers*, without credentials, are kept beside what is refused."""
 

@@ -24,7 +24,7 @@ _LONG_PAGES = 4096
 
 
 class Checkpoints:
-    """Keeps the log short from a thread of its own; for any other database it does nothing.
+    """Keeps the log from growing for ever, from a thread of its own; for any other database it does nothing.
 
     Needs an engine whose connections leave this to it: ``connect(..., checkpoints=False)``.
     """

@@ -128,7 +128,7 @@ def problems(engine: Engine) -> list[Problem]:
 
 
 def _revision(connection: Connection) -> str | None:
-    # Asked without Alembic, which takes half a second to import: a third of a start.
+    # Asked without Alembic, which takes half a second to import.
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
