@@ -1,0 +1,1 @@
+"""Letters go out: customers become recipients, recipients become mailings, mailings reach Optilyz."""
