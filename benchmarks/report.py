@@ -53,10 +53,9 @@ def conditions(options: Options, settings: Mapping[str, dict[str, str]], *, quic
     """Looks around."""
     node = _output("node", "--version")
     return Conditions(
-        day=date.today().isoformat(),  # noqa: DTZ011  # the day on the wall of who reads it
-        commit=_commit(),
-        machine=f"{_processor()}, {os.cpu_count()} cores, {_memory_gb()} GB, {platform.system()} "
-        f"{platform.release()}; server on core {SERVER_CORE}, load on the other {len(CORES) - 1}, "
+        day=today(),
+        commit=commit(),
+        machine=f"{machine()}; server on core {SERVER_CORE}, load on the other {len(CORES) - 1}, "
         f"PostgreSQL on any; load average {os.getloadavg()[0]:.1f} before the run",
         versions={
             "python": platform.python_version(),
@@ -69,7 +68,18 @@ def conditions(options: Options, settings: Mapping[str, dict[str, str]], *, quic
     )
 
 
-def _commit() -> str:
+def today() -> str:
+    return date.today().isoformat()  # noqa: DTZ011  # the day on the wall of who reads it
+
+
+def machine() -> str:
+    """Processor, cores, memory and system."""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {_memory_gb()} GB, {platform.system()} {platform.release()}"
+    )
+
+
+def commit() -> str:
     """Short hash, with ``-changed`` where the tree differs from it."""
     head = _output("git", "rev-parse", "--short", "HEAD")
     if not head:

@@ -5,11 +5,21 @@ lists the same names; a test compares the two.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -100,6 +110,10 @@ class Settings(BaseSettings):
         {"registered": 1, "cookie": 2, "campaign": 3},
         description="Which individualisation carries which ID, the `campaign` or the `mailing`.",
     )
+    gateway_individualisations: Numbers = Field(
+        {},
+        description="The same mapping for letters that come through the gateway; none: they pass untied.",
+    )
     campaign_properties: Names = Field(
         ("campaign_id", "campaign_reference", "scenario_id"),
         description="Event properties read for the campaign reference; the first non-empty one wins.",
@@ -126,9 +140,45 @@ class Settings(BaseSettings):
     database_seconds: PositiveFloat = Field(
         5.0, description="Seconds to wait for a database connection or lock before the answer is 503."
     )
+    optilyz_base_url: str = Field(
+        "https://www.optilyz.com/api", description="Where Optilyz is asked, without the version."
+    )
+    optilyz_api_key: SecretStr | None = Field(
+        None, description="Key of the one Optilyz account; without it nothing is sent."
+    )
+    optilyz_batch_size: Annotated[int, Field(ge=1, le=1000)] = Field(
+        100, description="Most letters of one request, 1 to 1000."
+    )
+    optilyz_concurrency: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="Most requests at once, of all processes together, 1 or 2."
+    )
+    optilyz_per_minute: PositiveInt = Field(
+        300, description="Most requests a minute, of all processes together."
+    )
+    optilyz_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        30.0,
+        description="Seconds that Optilyz may take for an answer; what is not answered by then is `unknown`.",
+    )
+    consent_property: str | None = Field(
+        None, description="Customer property that must say yes before a letter is sent."
+    )
+    revoke_consent: bool = Field(
+        False, description="A refused or returned letter sets CONSENT_PROPERTY to false."
+    )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_names)] = Field(
+        (), description="Whom to notify: Apprise URLs."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level of log lines."
     )
+
+    @field_validator("optilyz_base_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^/?#@\s]+[^?#\s]*", url):
+            raise ValueError("write it as https://host/path")
+        return url.rstrip("/")
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Settings":
@@ -139,10 +189,14 @@ class Settings(BaseSettings):
             raise ValueError("HARD_IDS and SOFT_IDS: an ID name stands there twice")
         if any(len(name) > 100 for name in ids):
             raise ValueError("HARD_IDS and SOFT_IDS: an ID name has at most 100 characters")
-        if unknown := set(self.individualisations) - {*ids, "campaign", "mailing"}:
-            raise ValueError(f"INDIVIDUALISATIONS: no such ID: {', '.join(sorted(unknown))}")
-        if len(set(self.individualisations.values())) != len(self.individualisations):
-            raise ValueError("INDIVIDUALISATIONS: a number stands there twice")
+        for name in ("individualisations", "gateway_individualisations"):
+            numbers = getattr(self, name)
+            if unknown := set(numbers) - {*ids, "campaign", "mailing"}:
+                raise ValueError(f"{name.upper()}: no such ID: {', '.join(sorted(unknown))}")
+            if len(set(numbers.values())) != len(numbers):
+                raise ValueError(f"{name.upper()}: a number stands there twice")
+        if self.revoke_consent and not self.consent_property:
+            raise ValueError("REVOKE_CONSENT: say which property with CONSENT_PROPERTY")
         return self
 
     @model_validator(mode="after")

@@ -56,6 +56,13 @@ HTTP_SECONDS = Histogram(
     ["route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+LETTERS = Counter("receiver_letters", "What became of letters that Optilyz was asked for.", ["state"])
+OPTILYZ_SECONDS = Histogram(
+    "receiver_optilyz_seconds",
+    "Time that Optilyz took for a request, by what came of it.",
+    ["answer"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60),
+)
 
 LOG_EVENTS = {
     "started": "The service is ready to receive.",
@@ -65,6 +72,12 @@ LOG_EVENTS = {
     "group_failed": "A group met an error that nobody expected; please report it.",
     "request_failed": "A request met an error that nobody expected; please report it.",
     "keys_not_loaded": "Keys could not be read again; the ones in memory stay valid.",
+    "answer_not_kept": "What Optilyz said could not be written down yet; tried again.",
+    "optilyz_away": "Optilyz cannot be reached; letters wait, nothing is lost.",
+    "optilyz_back": "Optilyz answers again.",
+    "optilyz_denied": "Optilyz does not accept our key or our requests; letters wait for somebody to act.",
+    "sending_failed": "Sending met an error that nobody expected; please report it.",
+    "notice_failed": "A notification could not be sent; tried again later.",
     "checkpoint_failed": "SQLite's write-ahead log could not be copied into the database; tried again soon.",
 }
 
@@ -161,6 +174,9 @@ def configure_logging(level: str) -> None:
     # One line per request would hold tokens of the query string; metrics count requests.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # They log the URL of each request, and with it the vendor's ID of a letter.
+    for library in ("httpx2", "httpcore2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _without_texts(_: object, __: str, fields: dict[str, Any]) -> dict[str, Any]:

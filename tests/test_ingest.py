@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select, text
 from receiver.domain.commands import Form, Reason, Rules
 from receiver.domain.identity import SOFT_LIMIT
 from receiver.inbound import ingest
-from receiver.inbound.group import Became, Delivery, Part, Policy, Verdict
+from receiver.inbound.deliveries import Became, Delivery, Part, Policy, Verdict
 from receiver.store.engine import connect
 from receiver.store.sets import Fetch, Given, Insert, Ledger, Row, Rows, Transaction
 from receiver.store.tables import (
@@ -468,8 +468,8 @@ class _CountingLedger(Ledger):
     statements = 0
 
     @contextmanager
-    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
-        with super().transaction(stepwise=stepwise) as transaction:
+    def transaction(self, *, stepwise: bool = False, rehearsal: bool = False) -> Iterator[Transaction]:
+        with super().transaction(stepwise=stepwise, rehearsal=rehearsal) as transaction:
             counting = _Counting(transaction)
             yield counting
             self.statements = counting.statements

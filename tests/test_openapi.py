@@ -17,16 +17,17 @@ from starlette.testclient import TestClient
 from receiver.app import create_app
 from receiver.domain.callbacks import read
 from receiver.domain.commands import Form, Reason, Rejection
-from receiver.inbound.group import Policy
+from receiver.inbound.deliveries import Policy
 from receiver.settings import Settings, read_settings
-from receiver.web import api, callback_schemas, data, health, openapi, tracking
+from receiver.web import api, callback_schemas, data, gateway, health, openapi, tracking
 from receiver.web import openapi_parts as parts
 
 METHODS = {"get", "post"}
 
 
 def operations(document: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(path, method) for path, item in document["paths"].items() for method in METHODS & item.keys()}
+    methods = METHODS | {"delete"}
+    return {(path, method) for path, item in document["paths"].items() for method in methods & item.keys()}
 
 
 def responses(document: dict[str, Any], path: str, method: str = "post") -> dict[str, Any]:
@@ -56,7 +57,7 @@ def test_it_is_openapi_without_loose_ends() -> None:
 def test_every_route_that_answers_stands_in_it_and_nothing_else() -> None:
     by_framework = {
         (route.path, method.lower())
-        for route in (*data.routes, *api.routes, *health.routes)
+        for route in (*data.routes, *api.routes, *gateway.routes, *health.routes)
         if route.include_in_schema
         for method in (route.methods or set()) - {"HEAD"}
     }

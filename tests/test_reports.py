@@ -267,6 +267,8 @@ EVENT = EventRow(
     'say "hi" \n',
     "Zugestellt ü",
     None,
+    "0645d1c2",
+    "ids",
     '{"b":1,"a":[1e400,"\\u0000"]}',
 )
 
@@ -287,6 +289,8 @@ def test_json_of_an_event_keeps_the_properties_to_the_letter() -> None:
         "campaign": 'say "hi" \n',
         "status": "Zugestellt ü",
         "stage": None,
+        "mailing": "0645d1c2",
+        "tied": "ids",
         "properties": {"b": 1, "a": [float("inf"), "\0"]},
     }
 

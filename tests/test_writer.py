@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 from structlog.testing import capture_logs
 
 from receiver.domain.commands import Event, Form, Outcome, Rules
-from receiver.inbound.group import Delivery, Policy, Verdict
+from receiver.inbound.deliveries import Delivery, Policy, Verdict
 from receiver.inbound.writer import NotStored, Writer
 from receiver.store.engine import connect
 from receiver.store.sets import Ledger, Transaction
@@ -128,8 +128,8 @@ class Gate(Ledger):
         self.commits = 0
 
     @contextmanager
-    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
-        with super().transaction(stepwise=stepwise) as transaction:
+    def transaction(self, *, stepwise: bool = False, rehearsal: bool = False) -> Iterator[Transaction]:
+        with super().transaction(stepwise=stepwise, rehearsal=rehearsal) as transaction:
             yield transaction
             self.reached.set()
             assert self.let.wait(2 * PATIENCE_SECONDS), "never let through"
@@ -155,10 +155,10 @@ class Paced(Ledger):
         self._turns.release(groups)
 
     @contextmanager
-    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
+    def transaction(self, *, stepwise: bool = False, rehearsal: bool = False) -> Iterator[Transaction]:
         self.gathered += 1
         assert self._turns.acquire(timeout=2 * PATIENCE_SECONDS), "never let"
-        with super().transaction(stepwise=stepwise) as transaction:
+        with super().transaction(stepwise=stepwise, rehearsal=rehearsal) as transaction:
             yield transaction
         self.sizes.append(stored(self._looking) - sum(self.sizes))
 
@@ -502,11 +502,11 @@ class Mistaken(Ledger):
     shown = False
 
     @contextmanager
-    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
+    def transaction(self, *, stepwise: bool = False, rehearsal: bool = False) -> Iterator[Transaction]:
         if not self.shown:
             self.shown = True
             raise KeyError("SECRET")
-        with super().transaction(stepwise=stepwise) as transaction:
+        with super().transaction(stepwise=stepwise, rehearsal=rehearsal) as transaction:
             yield transaction
 
 

@@ -89,6 +89,7 @@ class Event(NamedTuple):
         properties: JSON text of an object, in the sender's order of keys.
         campaign, status: the first non-empty one of the configured properties, or None.
         stage: our word for *status*, None where there is no status.
+        mailing: the ID of ours that travelled in the letter, where it came back.
         dropped_ids: how many empty IDs were left out (only with ``EMPTY_IDS=drop``).
     """
 
@@ -99,6 +100,7 @@ class Event(NamedTuple):
     campaign: str | None
     status: str | None
     stage: str | None
+    mailing: str | None
     claim: Claim
     command_id: str | int | None
     dropped_ids: int

@@ -26,6 +26,9 @@ from receiver.domain.json_text import encode
 from receiver.domain.stages import stage_of
 from receiver.domain.timestamps import read_age, read_time
 
+MAILING_PROPERTIES = ("mailing_id",)
+"""The property that our own ID of a letter comes back in."""
+
 
 def refuse_no_object(sent: object) -> Refusal:
     """Refuse what stands where a command should."""
@@ -92,6 +95,7 @@ def _event(
         campaign=campaign or first_text(properties, rules.campaign_properties, MAX_TEXT),
         status=status,
         stage=None if status is None else stage_of(status, rules.stage_words),
+        mailing=first_text(properties, MAILING_PROPERTIES, MAX_TEXT),
         claim=event_claim(ids, event_type, sent_us, properties),
         command_id=command_id,
         dropped_ids=dropped_ids,
@@ -156,7 +160,7 @@ def read_update(
 
 _INDIVIDUALISATION = re.compile(r"individuali[sz]ation([1-9][0-9]{0,3})")
 _FLAT_FIELDS = frozenset({"customer_ids", "event_type", "timestamp", "age"})
-_KEPT_AS = {"campaign": "campaign_reference", "mailing": "mailing_id"}
+_KEPT_AS = {"campaign": "campaign_reference", "mailing": MAILING_PROPERTIES[0]}
 
 
 def read_flat_event(sent: object, rules: Rules, now_us: int) -> Event | Refusal:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 UNKNOWN = "unknown"
+RETURNED = "returned"
 
 _SENDERS_WORDS = {
     "queued": ("queued", "enqueued", "accepted", "booked"),
@@ -11,7 +12,7 @@ _SENDERS_WORDS = {
     "delivered": ("delivered",),
     "returned": ("returned", "return_to_sender", "undeliverable", "hard_bounced", "bounced"),
     "deferred": ("soft_bounced", "delayed", "rerouted"),
-    "suppressed": ("suppressed", "preblocked", "excluded"),
+    "suppressed": ("suppressed", "preblocked", "excluded", "cancelled"),
     "failed": ("failed", "enqueue_failed", "rejected", "error"),
 }
 

@@ -4,107 +4,18 @@ No statement is run here: what the store knows comes in, what is to be written g
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
-from typing import NamedTuple
 
-from receiver.domain.callbacks import as_sent
-from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Form, Outcome, Rejection, Rules
+from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Rejection
 from receiver.domain.identity import Directory, Holding, Resolution
 from receiver.domain.json_text import encode
-from receiver.settings import Settings
+from receiver.domain.stages import RETURNED
+from receiver.inbound.deliveries import Became, Delivery, Item, Policy, Verdict, kept
+from receiver.inbound.ties import Letters, Tie
+from receiver.store.mailings import Kind
 from receiver.store.sets import Row
 from receiver.store.writes import KnownClaim, KnownHolding, Source, Writes
 
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How callbacks are read and kept: the rules of reading, and two decisions that need the store."""
-
-    rules: Rules
-    create_unknown: bool
-    window_us: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Policy":
-        rules = Rules(
-            hard_ids=settings.hard_ids,
-            soft_ids=settings.soft_ids,
-            empty_ids=settings.empty_ids,
-            individualisations={number: name for name, number in settings.individualisations.items()},
-            campaign_properties=settings.campaign_properties,
-            status_properties=settings.status_properties,
-            stage_words=settings.stage_words,
-            max_commands=settings.max_commands,
-        )
-        return cls(rules, settings.unknown_customers == "create", settings.duplicate_window * 1_000_000)
-
-
-Headers = Sequence[tuple[bytes, bytes]]
-
-# Never kept, whoever sends them.
-_CREDENTIALS = {b"authorization", b"proxy-authorization", b"cookie"}
-
-
-def _kept(headers: Headers) -> str:
-    """Header lines as JSON text, a list of pairs, since a name may stand there twice."""
-    return encode([(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n not in _CREDENTIALS])
-
-
-@dataclass(eq=False, repr=False)  # the body and the headers are nobody's to print
-class Delivery:
-    """One body as it came in; *headers*, without credentials, are kept beside what is refused."""
-
-    project_id: int
-    source: Source
-    form: Form
-    body: bytes
-    headers: Headers
-    received_us: int
-
-    @cached_property
-    def commands(self) -> list[tuple[Form, bytes]]:
-        """The exact bytes of each command; found once, however many of them are refused."""
-        return as_sent(self.form, self.body)
-
-
-class Part(NamedTuple):
-    """Some commands of a delivery, in order; *first* is the place of the first one, counted from zero."""
-
-    delivery: Delivery
-    first: int
-    outcomes: Sequence[Outcome]
-
-
-class Became(StrEnum):
-    """What became of a command; it never changes."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    REJECTED = "rejected"
-
-
-class Verdict(NamedTuple):
-    """What became of one command.
-
-    Attributes:
-        row_id: the event (of a customer update: the customer), or the rejection.
-        rejection: there where it was refused, also where only the store could tell.
-    """
-
-    became: Became
-    row_id: int
-    rejection: Rejection | None
-
-
-class Item(NamedTuple):
-    """One command of a delivery, *number* counted from zero."""
-
-    delivery: Delivery
-    number: int
-    outcome: Event | CustomerUpdate | Rejection
-
+_UNTIED = (None, None)
 
 Place = tuple[int, bytes]
 """A project and the key of a claim."""
@@ -117,6 +28,7 @@ class Group:
         ids: hands out numbers for new rows, ascending.
         claims: what was seen before, of the places of the group's commands.
         holdings: every ID of every customer who holds one of the group's IDs.
+        letters: what events may be about; None where there are none.
     """
 
     def __init__(
@@ -125,8 +37,10 @@ class Group:
         ids: Iterator[int],
         claims: dict[Place, KnownClaim],
         holdings: Iterable[KnownHolding],
+        letters: Letters | None = None,
     ) -> None:
         self._policy = policy
+        self._letters = letters
         self._ids = ids
         self._claims = claims
         self._stored_claims = set(claims)
@@ -139,6 +53,8 @@ class Group:
         self._events: list[Row] = []
         self._rejections: list[Row] = []
         self._repeats: dict[int, tuple[int, int]] = {}
+        self._suppressions: list[Row] = []
+        self._any_merged = False
         by_project: dict[int, list[Holding]] = {}
         for project_id, kind, value, customer_id, used_us in holdings:
             holding = Holding(ExternalId(kind, value), customer_id, used_us)
@@ -186,18 +102,12 @@ class Group:
 
     def _accept(self, delivery: Delivery, command: Event | CustomerUpdate) -> int | None:
         """Attach *command* to its customer; the number of what it became."""
-        directory = self._directories.get(delivery.project_id)
-        if directory is None:
-            directory = self._directories[delivery.project_id] = self._directory([])
         now_us = delivery.received_us
-        resolution = directory.resolve(command.ids, now_us, create=self._policy.create_unknown)
-        if resolution is None:
+        # A customer who was sent a letter is known.
+        create = self._policy.create_unknown or delivery.source is Source.SENDING
+        customer = self.identify(delivery, command.ids, create=create)
+        if customer is None:
             return None
-        customer, created, merged, stolen = resolution
-        if created:
-            self._created_us[customer] = now_us
-        if merged or stolen:
-            self._trace(delivery, command, resolution)
         if isinstance(command, CustomerUpdate):
             dated = not command.claim.windowed
             for name, value in command.properties.items():
@@ -209,29 +119,73 @@ class Group:
                 *(event_id, delivery.project_id, customer, command.type, command.occurred_us, now_us),
                 *(delivery.source.value, command.campaign, command.status, command.stage),
                 *(encode(dict(command.ids)), command.properties),
+                *(self._tie(delivery, command) if self._letters or command.mailing else _UNTIED),
             )
         )
         return event_id
 
-    def _trace(self, delivery: Delivery, command: Event | CustomerUpdate, done: Resolution) -> None:
+    def identify(self, delivery: Delivery, ids: Sequence[ExternalId], *, create: bool = True) -> int | None:
+        """The customer whom *ids* mean from now on; None if nobody holds any and none is to be created."""
+        directory = self._directories.get(delivery.project_id)
+        if directory is None:
+            directory = self._directories[delivery.project_id] = self._directory([])
+        resolution = directory.resolve(ids, delivery.received_us, create=create)
+        if resolution is None:
+            return None
+        customer, created, merged, stolen = resolution
+        if created:
+            self._created_us[customer] = delivery.received_us
+        if merged or stolen:
+            self._any_merged |= bool(merged)
+            self._trace(delivery, ids, resolution)
+        return customer
+
+    def _tie(self, delivery: Delivery, event: Event) -> tuple[str | None, str | None]:
+        """The letter that *event* is about, and how that is known; what was heard of it is noted."""
+        if delivery.source is Source.SENDING:
+            return event.mailing, Tie.MAILING_ID.value
+        if self._letters is None:
+            return None, Tie.UNKNOWN_MAILING.value
+        letter, tie = self._letters.tie(delivery.project_id, event)
+        if letter is None:
+            return None, tie and tie.value
+        self._letters.hear(letter, event, delivery.received_us)
+        if event.stage == RETURNED:
+            self.flag_address(delivery, letter.customer_id, letter.address_key, letter.id, RETURNED)
+        return letter.id, tie and tie.value
+
+    def flag_address(
+        self, delivery: Delivery, customer: int | None, address_key: bytes | None, mailing: str, note: str
+    ) -> None:
+        """Let *customer* get no letter to this address, and take back the consent if that is wanted."""
+        if customer is None or address_key is None:
+            return
+        now_us = delivery.received_us
+        about = next(self._ids), delivery.project_id, customer, Kind.BAD_ADDRESS.value
+        self._suppressions.append((*about, address_key, note, mailing, now_us, None))
+        if self._policy.revoked_property:
+            self._properties.append((customer, self._policy.revoked_property, "false", now_us, False))
+
+    def _trace(self, delivery: Delivery, ids: Sequence[ExternalId], done: Resolution) -> None:
         """Leave events of our own where customers were merged or an ID changed hands."""
         traces = [
             (survivor, "merge", {"source": source, "survivor": survivor}) for source, survivor in done.merged
         ] + [(before, "id_moved", {"id": each.kind, "to": after}) for each, before, after in done.stolen]
-        ids = encode(dict(command.ids))
+        sent = encode(dict(ids))
         now_us = delivery.received_us
         for customer, event_type, properties in traces:
             about = next(self._ids), delivery.project_id, customer, event_type, now_us, now_us
-            self._events.append((*about, Source.IDENTITY.value, None, None, None, ids, encode(properties)))
+            what = Source.IDENTITY.value, None, None, None, sent, encode(properties)
+            self._events.append((*about, *what, *_UNTIED))
 
     def _reject(self, delivery: Delivery, rejection: Rejection) -> int:
         rejection_id = next(self._ids)
         what = rejection.form, rejection.reason, rejection.detail, rejection.pointer
         state, times, attempts = "open", 1, 0
         seen = delivery.received_us, delivery.received_us
-        kept = _kept(delivery.headers), rejection.body
+        kept_as = kept(delivery.headers), rejection.body
         self._rejections.append(
-            (rejection_id, delivery.project_id, *what, state, times, attempts, *seen, *kept)
+            (rejection_id, delivery.project_id, *what, state, times, attempts, *seen, *kept_as)
         )
         return rejection_id
 
@@ -244,13 +198,22 @@ class Group:
         rules = self._policy.rules
         return Directory(rules.hard_ids, rules.soft_ids, holdings, self._ids.__next__)
 
+    def merged(self) -> dict[int, int]:
+        """Each customer who was merged away so far -> who is left."""
+        if not self._any_merged:
+            return {}
+        return {
+            source: survivor
+            for directory in self._directories.values()
+            for source, survivor in directory.changes().merged.items()
+        }
+
     def writes(self) -> Writes:
         """What is left to be written, but for the counters."""
         result = Writes()
-        merged: dict[int, int] = {}
+        merged = self.merged()
         for project_id, directory in self._directories.items():
             changes = directory.changes()
-            merged.update(changes.merged)
             result.customers += [(each, project_id, self._created_us[each], None) for each in changes.created]
             for (kind, value), holder, used_us in changes.held:
                 there = (project_id, kind, value) in self._stored_ids
@@ -258,9 +221,11 @@ class Group:
                 rows.append((project_id, kind, value, holder, used_us))
             result.dropped_ids += [(project_id, *each) for each in changes.evicted]
         result.merges = list(merged.items())
-        result.events = self._events
+        result.events, result.suppressions = self._events, self._suppressions
         if merged:
-            result.events = [(*row[:2], merged.get(row[2], row[2]), *row[3:]) for row in self._events]
+            result.events = [_of_survivor(row, merged) for row in result.events]
+            result.suppressions = [_of_survivor(row, merged) for row in result.suppressions]
+        result.heard = self._letters.heard() if self._letters else []
         result.undated_properties, result.properties = self._newest_properties(merged)
         result.rejections = self._rejections
         result.repeated_rejections = [(row_id, *seen) for row_id, seen in self._repeats.items()]
@@ -284,6 +249,11 @@ class Group:
             elif updated_us >= before_us:
                 newest[place] = value, updated_us
         return _placed(undated), _placed(newest)
+
+
+def _of_survivor(row: Row, merged: dict[int, int]) -> Row:
+    """*row*, whose third column is a customer."""
+    return (*row[:2], merged.get(row[2], row[2]), *row[3:])
 
 
 def _placed(values: dict[tuple[int, str], tuple[str, int]]) -> list[Row]:

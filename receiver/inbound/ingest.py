@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from receiver.domain import callbacks
-from receiver.domain.commands import Outcome, Reason, Rejection, SystemTime
+from receiver.domain.commands import Event, Outcome, Reason, Rejection, SystemTime
 from receiver.domain.moments import HOUR_US
-from receiver.inbound.group import Became, Delivery, Group, Item, Part, Policy, Verdict
-from receiver.store import writes
+from receiver.inbound.deliveries import Became, Delivery, Item, Part, Policy, Verdict
+from receiver.inbound.group import Group
+from receiver.inbound.ties import Letters
+from receiver.store import mailings, writes
 from receiver.store.engine import Fault, fault
 from receiver.store.sets import Ledger, Row, Transaction, savepoint
 
@@ -85,8 +87,8 @@ def _isolate(transaction: Transaction, items: Sequence[Item], policy: Policy) ->
 
 
 def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
-    # At most: a customer, an event or rejection, and an event of our own for each ID.
-    reserved = len(items) * (2 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids))
+    # At most: a customer, an event or rejection, a suppression, and an event of our own for each ID.
+    reserved = len(items) * (3 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids))
     turn = writes.take_turn(transaction, reserved)
     claims = writes.find_claims(transaction, _places(items))
     holdings = writes.find_holdings(
@@ -100,9 +102,13 @@ def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy)
             }
         ),
     )
-    last_id: int = turn()[0][0]
+    last_id, mailed = turn()[0]
     group = Group(
-        policy, count(last_id - reserved + 1), writes.known_claims(claims), writes.known_holdings(holdings)
+        policy,
+        count(last_id - reserved + 1),
+        writes.known_claims(claims),
+        writes.known_holdings(holdings),
+        _letters(transaction, items) if mailed else None,
     )
     verdicts = list(map(group.decide, items))
     unknown = [index for index, verdict in enumerate(verdicts) if verdict is None]
@@ -112,10 +118,28 @@ def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy)
         for index, item in zip(unknown, refused, strict=True):
             verdicts[index] = group.decide(item)
     settled = [verdict for verdict in verdicts if verdict is not None]
-    to_write = group.writes()
-    to_write.counters = _counters(items, settled)
-    writes.write(transaction, to_write)
+    write(transaction, group, items, settled)
     return settled
+
+
+def write(transaction: Transaction, group: Group, items: Sequence[Item], verdicts: Sequence[Verdict]) -> None:
+    """Leave behind what *group* decided: one verdict for each of *items*, which is counted."""
+    to_write = group.writes()
+    to_write.counters = _counters(items, verdicts)
+    writes.write(transaction, to_write)
+
+
+def _letters(transaction: Transaction, items: Iterable[Item]) -> Letters:
+    """The letters that *items* may be about."""
+    ids, carried = set(), set()
+    for delivery, _, outcome in items:
+        if not isinstance(outcome, Event):
+            continue
+        if outcome.mailing is not None:
+            ids.add((delivery.project_id, outcome.mailing))
+        elif outcome.campaign is not None:
+            carried |= {(delivery.project_id, *each, outcome.campaign) for each in outcome.ids}
+    return Letters(mailings.known_letters(transaction, list(ids), list(carried)))
 
 
 def _places(items: Sequence[Item]) -> list[tuple[int, bytes]]:

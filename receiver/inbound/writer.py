@@ -18,7 +18,7 @@ from receiver import telemetry
 from receiver.domain.commands import CustomerUpdate, Event, Outcome
 from receiver.inbound import ingest
 from receiver.inbound.deadlines import Deadlines
-from receiver.inbound.group import Delivery, Part, Policy, Verdict
+from receiver.inbound.deliveries import Delivery, Part, Policy, Verdict
 from receiver.store.engine import fault
 from receiver.store.sets import Ledger
 

@@ -23,6 +23,8 @@ CSV_COLUMNS = (
     "campaign",
     "status",
     "stage",
+    "mailing",
+    "tied",
     "properties",
 )
 
@@ -43,13 +45,15 @@ def event_json(event: EventRow) -> str:
         campaign,
         status,
         stage,
+        mailing,
+        tied,
         properties,
     ) = event
     return (
         f'{{"id":{number},"customer":{customer},"customer_ids":{ids},"type":{quoted(event_type)}'
         f',"occurred_at":"{iso(occurred_us)}","received_at":"{iso(received_us)}","source":{quoted(source)}'
         f',"campaign":{quoted(campaign)},"status":{quoted(status)},"stage":{quoted(stage)}'
-        f',"properties":{properties}}}'
+        f',"mailing":{quoted(mailing)},"tied":{quoted(tied)},"properties":{properties}}}'
     )
 
 
@@ -101,6 +105,8 @@ def _cells(event: EventRow) -> tuple[object, ...]:
         _defused(event.campaign),
         _defused(event.status),
         event.stage,
+        event.mailing,
+        event.tied,
         event.properties,
     )
 

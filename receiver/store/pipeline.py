@@ -40,7 +40,11 @@ class Pipeline:
         self.execute("BEGIN")
 
     def commit(self) -> None:
-        self.execute("COMMIT")
+        self.end("COMMIT")
+
+    def end(self, how: str) -> None:
+        """``COMMIT`` or ``ROLLBACK``."""
+        self.execute(how)
         self._receive()
         self._libpq.exit_pipeline_mode()
 

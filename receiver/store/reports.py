@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, tuple_
 
 from receiver.domain.commands import ExternalId
-from receiver.store.tables import customer_ids, customer_properties, events, projects
+from receiver.store.tables import customer_ids, customer_properties, events, mailings, projects
 
 PAGE = 2000
 """Rows that a walk over many pages reads at once."""
@@ -40,6 +40,7 @@ class EventFilter:
 
     Attributes:
         customer: IDs of one customer; the first one that somebody holds says who it is *now*.
+        mailing: the ID of a letter.
         types: any of these.
         since_us, until_us: when it happened.
     """
@@ -48,6 +49,7 @@ class EventFilter:
     campaign: str | None = None
     status: str | None = None
     stage: str | None = None
+    mailing: str | None = None
     types: tuple[str, ...] = ()
     since_us: int | None = None
     until_us: int | None = None
@@ -61,7 +63,10 @@ class Position(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """One event; *ids* and *properties* are JSON texts of objects."""
+    """One event; *ids* and *properties* are JSON texts of objects.
+
+    *mailing* is the letter that it is about; *tied* says how that is known, or why it is not.
+    """
 
     id: int
     customer: int
@@ -73,6 +78,8 @@ class EventRow(NamedTuple):
     campaign: str | None
     status: str | None
     stage: str | None
+    mailing: str | None
+    tied: str | None
     properties: str
 
 
@@ -152,6 +159,8 @@ _SELECT_EVENTS = select(
     events.c.campaign,
     events.c.status,
     events.c.stage,
+    events.c.mailing_id,
+    events.c.tied,
     events.c.properties,
 )
 
@@ -159,11 +168,16 @@ _SELECT_EVENTS = select(
 def _conditions(
     connection: Connection, project_id: int, wanted: EventFilter
 ) -> Iterator[ColumnElement[bool]]:
+    # Without the project, which customer and letter imply: or SQLite takes an index that begins with it.
     if wanted.customer:
-        # Without the project, which the customer implies: or SQLite takes an index that begins with it.
         yield events.c.customer_id == _holder(project_id, wanted.customer)
-    else:
+    elif wanted.mailing is None:
         yield events.c.project_id == project_id
+    if wanted.mailing is not None:
+        of_project = select(mailings.c.id).where(
+            mailings.c.id == wanted.mailing, mailings.c.project_id == project_id
+        )
+        yield events.c.mailing_id == of_project.scalar_subquery()
     if wanted.campaign is not None:
         campaign = events.c.campaign == wanted.campaign
         # SQLite, which has no statistics, takes a period for as narrow as a campaign.

@@ -11,11 +11,14 @@ These two go below SQLAlchemy to the driver, as its layer would cost more than t
 """
 
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 import orjson
 from sqlalchemy import Column, Engine, LargeBinary, Table
@@ -146,7 +149,7 @@ class _PostgresqlTransaction:
     def execute(self, statement: str, parameters: Row = ()) -> Fetch:
         for number in range(1, len(parameters) + 1):
             statement = statement.replace("?", f"${number}", 1)
-        return self._pipeline.execute(statement, *(str(value).encode() for value in parameters))
+        return self._pipeline.execute(statement, *map(_as_text, parameters))
 
     def run(self, statement: Given, rows: Rows) -> Fetch:
         return self._pipeline.execute(statement.postgresql, _as_json(rows, statement.bytes_at))
@@ -155,10 +158,17 @@ class _PostgresqlTransaction:
         self._pipeline.execute(statement.postgresql, _as_json(rows, statement.bytes_at))
 
 
+def _as_text(value: object) -> bytes:
+    return b"\\x" + value.hex().encode() if isinstance(value, bytes) else str(value).encode()
+
+
 def _as_json(rows: Rows, bytes_at: tuple[int, ...]) -> bytes:
     if bytes_at:
-        rows = [tuple(v.hex() if n in bytes_at else v for n, v in enumerate(row)) for row in rows]
-    return orjson.dumps(rows)
+        rows = [
+            tuple(v.hex() if v is not None and n in bytes_at else v for n, v in enumerate(row))
+            for row in rows
+        ]
+    return orjson.dumps(rows, default=tuple)  # of itself it writes no named ones
 
 
 # All that a writer asks for it finds by a key.  Statistics that are older than the last million rows
@@ -167,6 +177,39 @@ _LOOK_UP_BY_KEY = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     " SET plan_cache_mode = force_generic_plan"
 )
+
+
+class _Turnstile:
+    """A lock that goes to whoever has waited for it longest.
+
+    SQLite lets those who wait ask again and again: of two threads of ours, the one that is always back
+    at once would keep the other one out for seconds.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._taken = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._taken:
+                self._taken = True
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        mine.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
+
+
+_turnstiles: "WeakKeyDictionary[Engine, _Turnstile]" = WeakKeyDictionary()
 
 
 class Ledger:
@@ -178,12 +221,13 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._turnstile = _turnstiles.setdefault(engine, _Turnstile())
         self._connection: Any = None  # the driver's own
         self._prepared: dict[str, bytes] = {}
 
     @contextmanager
-    def transaction(self, *, stepwise: bool = False) -> Iterator[Transaction]:
-        """Committed when the block ends well, otherwise nothing has happened.
+    def transaction(self, *, stepwise: bool = False, rehearsal: bool = False) -> Iterator[Transaction]:
+        """Committed when the block ends well, otherwise nothing has happened; nor after a *rehearsal*.
 
         *stepwise*: each statement is answered before the next one leaves, so that `savepoint` can
         tell which one failed.  Raises what the driver raises; `receiver.store.engine.fault` says
@@ -192,16 +236,17 @@ class Ledger:
         try:
             driver = self._connected()
             if self._engine.dialect.name == "sqlite":
-                driver.execute("BEGIN IMMEDIATE")
-                yield _SqliteTransaction(driver)
-                driver.execute("COMMIT")
+                with self._turnstile:
+                    driver.execute("BEGIN IMMEDIATE")
+                    yield _SqliteTransaction(driver)
+                    driver.execute("ROLLBACK" if rehearsal else "COMMIT")
             else:
                 from receiver.store.pipeline import Pipeline  # nor is the driver imported for SQLite
 
                 pipeline = Pipeline(driver, self._prepared, stepwise=stepwise)
                 pipeline.begin()
                 yield _PostgresqlTransaction(pipeline)
-                pipeline.commit()
+                pipeline.end("ROLLBACK" if rehearsal else "COMMIT")
         except BaseException:
             self.close()
             raise

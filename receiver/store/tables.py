@@ -5,8 +5,11 @@ database's own JSON type would reorder keys and round numbers.  ``id`` of custom
 rejections comes from ``ledger``, so within each of them it ascends in the order of the commits.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -18,9 +21,10 @@ from sqlalchemy import (
     Table,
     Text,
     TypedColumns,
+    text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The last one of migrations/versions, which makes these tables."""
 
 metadata = MetaData(
@@ -40,10 +44,14 @@ _KEY_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 class LedgerColumns(TypedColumns):
     """One row: the last ID handed out.  Every writing transaction begins by raising it, which makes
-    it the lock that puts writers in a row."""
+    it the lock that puts writers in a row.
+
+    ``mailed`` tells whether there is any mailing, so that who has none never looks for them.
+    """
 
     id: Named[int] = Column(SmallInteger, primary_key=True, autoincrement=False)
     last_id: Named[int] = Column(BigInteger)
+    mailed: Named[bool] = Column(Boolean)
 
 
 class ProjectColumns(TypedColumns):
@@ -93,7 +101,10 @@ class CustomerPropertyColumns(TypedColumns):
 
 
 class EventColumns(TypedColumns):
-    """``ids`` are the IDs as sent, trimmed; ``source`` is one of store.writes.Source."""
+    """``ids`` are the IDs as sent, trimmed; ``source`` is one of store.writes.Source.
+
+    ``tied`` says how the event was tied to ``mailing_id``, or why to none: one of inbound.ties.Tie.
+    """
 
     id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
     project_id: Named[int]
@@ -107,6 +118,8 @@ class EventColumns(TypedColumns):
     stage: Named[str | None] = Column(Text)
     ids: Named[str] = Column(Text)
     properties: Named[str] = Column(Text)
+    mailing_id: Named[str | None] = Column(_KEY_TEXT)
+    tied: Named[str | None] = Column(Text)
 
 
 class ClaimColumns(TypedColumns):
@@ -152,6 +165,121 @@ class CounterColumns(TypedColumns):
     rejected: Named[int] = Column(BigInteger)
 
 
+class RunColumns(TypedColumns):
+    """One file that is sent; ``rows`` of it are prepared, and the same file with the same ``key`` goes on.
+
+    ``key`` is a hash of the file and of all that makes its letters.
+    """
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int]
+    key: Named[bytes] = Column(LargeBinary)
+    automation: Named[str] = Column(_KEY_TEXT)
+    campaign: Named[str | None] = Column(_KEY_TEXT)
+    rows: Named[int] = Column(BigInteger)
+    created_us: Named[int] = Column(BigInteger)
+
+
+class MailingColumns(TypedColumns):
+    """One letter to one customer; ``state`` and ``reason`` are store.mailings.State and words beside it.
+
+    ``run_id`` is None for what came through the gateway; ``place`` is the row of the file.
+    ``ids`` are those that travel in the letter.  ``body`` is the recipient as JSON, kept only as long as
+    the letter may still be sent, or was refused.  ``asked_by`` is who asks, until ``asked_until_us``.
+    ``together`` is the most letters of a request that this one may travel in.
+    ``status``, ``stage`` and ``stage_us`` are the last that was heard of it, by the time when it
+    happened; ``heard_us`` is when something was heard last.  ``untold`` waits for a notification.
+    """
+
+    id: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    project_id: Named[int]
+    customer_id: Named[int | None] = Column(BigInteger)
+    run_id: Named[int | None] = Column(BigInteger)
+    place: Named[int | None] = Column(BigInteger)
+    route: Named[str] = Column(Text)
+    automation: Named[str] = Column(_KEY_TEXT)
+    campaign: Named[str | None] = Column(_KEY_TEXT)
+    state: Named[str] = Column(Text)
+    reason: Named[str | None] = Column(Text)
+    message: Named[str | None] = Column(Text)
+    ids: Named[str] = Column(Text)
+    body: Named[bytes | None] = Column(LargeBinary)
+    address_key: Named[bytes | None] = Column(LargeBinary)
+    variation: Named[str | None] = Column(Text)
+    vendor_id: Named[str | None] = Column(_KEY_TEXT)
+    asked_by: Named[str | None] = Column(Text)
+    asked_until_us: Named[int | None] = Column(BigInteger)
+    together: Named[int]
+    attempts: Named[int]
+    created_us: Named[int] = Column(BigInteger)
+    asked_us: Named[int | None] = Column(BigInteger)
+    settled_us: Named[int | None] = Column(BigInteger)
+    status: Named[str | None] = Column(Text)
+    stage: Named[str | None] = Column(Text)
+    stage_us: Named[int | None] = Column(BigInteger)
+    heard_us: Named[int | None] = Column(BigInteger)
+    untold: Named[bool] = Column(Boolean)
+
+
+class MailingIdColumns(TypedColumns):
+    """The IDs that a letter carries, by which a callback without our mailing ID finds it."""
+
+    project_id: Named[int] = Column(primary_key=True)
+    kind: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    value: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    mailing_id: Named[str] = Column(_KEY_TEXT, primary_key=True)
+
+
+class SuppressionColumns(TypedColumns):
+    """Who gets no letter: ``kind`` is one of store.suppressions.Kind.
+
+    A bad address holds for ``address_key`` (None: for any address); ``mailing_id`` is the letter that
+    told.
+    """
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int]
+    customer_id: Named[int] = Column(BigInteger)
+    kind: Named[str] = Column(Text)
+    address_key: Named[bytes | None] = Column(LargeBinary)
+    note: Named[str] = Column(Text)
+    mailing_id: Named[str | None] = Column(_KEY_TEXT)
+    created_us: Named[int] = Column(BigInteger)
+    lifted_us: Named[int | None] = Column(BigInteger)
+
+
+class SlotColumns(TypedColumns):
+    """Requests that may be under way to Optilyz, for all processes together.
+
+    Number 0 is the door: nobody asks before its ``busy_until_us``, and ``failures`` counts how often in
+    a row it could not be reached.  The others are one request each.
+    """
+
+    number: Named[int] = Column(SmallInteger, primary_key=True, autoincrement=False)
+    owner: Named[str | None] = Column(Text)
+    busy_until_us: Named[int] = Column(BigInteger)
+    begun_us: Named[int] = Column(BigInteger)
+    failures: Named[int]
+
+
+class GatewayAnswerColumns(TypedColumns):
+    """What a request of the gateway was answered, so that its repeat is no second letter."""
+
+    project_id: Named[int] = Column(primary_key=True)
+    key: Named[bytes] = Column(LargeBinary, primary_key=True)
+    answered_us: Named[int] = Column(BigInteger)
+    answer: Named[str] = Column(Text)
+
+
+class NoticeColumns(TypedColumns):
+    """What people were notified of, so that they are not told again."""
+
+    project_id: Named[int] = Column(primary_key=True)
+    subject: Named[str] = Column(Text, primary_key=True)
+    sent_us: Named[int] = Column(BigInteger)
+
+
 # Without a rowid where rows are small and always found by their key: then SQLite keeps them in its tree.
 ledger = Table("ledger", metadata, LedgerColumns)
 projects = Table("projects", metadata, ProjectColumns)
@@ -163,9 +291,41 @@ events = Table("events", metadata, EventColumns)
 claims = Table("claims", metadata, ClaimColumns, sqlite_with_rowid=False)
 rejections = Table("rejections", metadata, RejectionColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)
+runs = Table("runs", metadata, RunColumns)
+mailings = Table("mailings", metadata, MailingColumns)
+mailing_ids = Table("mailing_ids", metadata, MailingIdColumns, sqlite_with_rowid=False)
+suppressions = Table("suppressions", metadata, SuppressionColumns)
+slots = Table("slots", metadata, SlotColumns)
+gateway_answers = Table("gateway_answers", metadata, GatewayAnswerColumns, sqlite_with_rowid=False)
+notices = Table("notices", metadata, NoticeColumns, sqlite_with_rowid=False)
+
+HEARD_LAST = ("delivered", "failed", "posted", "returned", "suppressed")
+"""Stages after which nothing more is to be expected: a letter in one of them is not silent."""
+
+MORE_TO_COME = f"state = 'queued' AND (stage IS NULL OR stage NOT IN {HEARD_LAST})"
+"""Of mailings: they are at Optilyz, and more is to be heard of them."""
 
 Index("ix_events_time", events.c.project_id, events.c.occurred_us)
 Index("ix_events_customer", events.c.customer_id, events.c.occurred_us)
 Index("ix_events_campaign", events.c.project_id, events.c.campaign, events.c.occurred_us)
 Index("ix_rejections_state", rejections.c.project_id, rejections.c.state, rejections.c.id)
 Index("ix_rejections_reason", rejections.c.project_id, rejections.c.reason, rejections.c.id)
+Index("ix_runs_key", runs.c.project_id, runs.c.key, unique=True)
+Index("ix_mailings_run", mailings.c.run_id, mailings.c.state, mailings.c.id)
+Index("ix_mailings_customer", mailings.c.customer_id, mailings.c.automation)
+Index("ix_mailings_state", mailings.c.project_id, mailings.c.state, mailings.c.id)
+Index("ix_mailings_campaign", mailings.c.project_id, mailings.c.campaign, mailings.c.id)
+Index("ix_suppressions_customer", suppressions.c.customer_id)
+Index("ix_gateway_answers_time", gateway_answers.c.answered_us)
+
+
+def _partly(name: str, condition: str, *columns: Column[Any]) -> None:
+    """An index of the few rows that a question is about."""
+    where = text(condition)
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_partly("ix_events_mailing", "mailing_id IS NOT NULL", events.c.mailing_id, events.c.occurred_us)
+_partly("ix_mailings_asked", "state = 'asked'", mailings.c.asked_until_us)
+_partly("ix_mailings_untold", "untold", mailings.c.id)
+_partly("ix_mailings_silent", MORE_TO_COME, mailings.c.project_id, mailings.c.state, mailings.c.id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from receiver.store import mailings
 from receiver.store.sets import Fetch, Given, Insert, Row, Transaction, columns_of
 from receiver.store.tables import (
     claims,
@@ -25,6 +26,7 @@ class Source(StrEnum):
     """Where a command came from."""
 
     CALLBACK = "callback"
+    SENDING = "sending"  # the sender's events about its letters
     IDENTITY = "identity"  # our own events about merges and moved IDs; not commands, so not counted
 
 
@@ -59,6 +61,8 @@ class Writes:
     claims: list[Row] = field(default_factory=list)
     renewed_claims: list[Row] = field(default_factory=list)  # as claims, of keys that are there
     counters: list[Row] = field(default_factory=list)
+    heard: list[Row] = field(default_factory=list)  # as store.mailings.HEARD
+    suppressions: list[Row] = field(default_factory=list)
 
 
 _KNOWN_CLAIMS = Given(
@@ -147,11 +151,12 @@ _RAISE_COUNTERS = Insert(
 def take_turn(transaction: Transaction, ids: int) -> Fetch:
     """Wait until no other writer is at work, and reserve *ids* numbers, the last of which is fetched.
 
-    The one lock of ingest.  Held until the commit, so what is looked up after it stays true, and
-    numbers ascend in the order of the commits: a reader who pages by them misses nothing.
+    The one lock of all that write.  Held until the commit, so what is looked up after it stays true,
+    and numbers ascend in the order of the commits: a reader who pages by them misses nothing.
+    Fetched beside it is whether there is any mailing.
     """
     return transaction.execute(
-        "UPDATE ledger SET last_id = last_id + ? WHERE id = 1 RETURNING last_id", (ids,)
+        "UPDATE ledger SET last_id = last_id + ? WHERE id = 1 RETURNING last_id, mailed", (ids,)
     )
 
 
@@ -188,7 +193,11 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (_DROP_MERGED_PROPERTIES, writes.merges),
         (_INSERT_UNDATED_PROPERTIES, writes.undated_properties),
         (_INSERT_PROPERTIES, writes.properties),
+        (mailings.MERGE_MAILINGS, writes.merges),
+        (mailings.MERGE_SUPPRESSIONS, writes.merges),
         (_INSERT_EVENTS, writes.events),
+        (mailings.HEARD, writes.heard),
+        (mailings.INSERT_SUPPRESSIONS, writes.suppressions),
         (_INSERT_REJECTIONS, writes.rejections),
         (_REPEAT_REJECTIONS, writes.repeated_rejections),
         (_INSERT_CLAIMS, writes.claims),

@@ -1,0 +1,243 @@
+"""Optilyz is asked for letters that are on disk: none twice, none forgotten.
+
+A letter is marked as asked, with its owner and a deadline, and that is committed before the request
+leaves; no transaction is open while it is under way.  Who is killed in between leaves letters behind
+that become `unknown` when their deadline has passed, and wait for a person's word.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from random import uniform
+from typing import NamedTuple
+
+from receiver import telemetry
+from receiver.inbound.deliveries import Policy
+from receiver.outbound.letters import LetterRules
+from receiver.outbound.optilyz import Answer, Denied, Optilyz, Unreached
+from receiver.outbound.settling import NO_SUCH_AUTOMATION, settle
+from receiver.settings import Settings
+from receiver.store import asking, slots, writes
+from receiver.store.asking import Due
+from receiver.store.engine import Fault, fault
+from receiver.store.mailings import Route, State
+from receiver.store.sets import Ledger, Transaction
+from receiver.store.slots import Lease, Wait
+
+# A request that has not left by then is not sent any more: somebody else may soon believe it lost.
+_LEAVE_SECONDS = 5.0
+# Beyond the time for an answer: how long a letter's owner has to write down what it was.
+_SETTLE_SECONDS = 10.0
+# So long is what Optilyz said tried to be written down while the database is away.
+_PATIENCE_SECONDS = 300.0
+_MOST_BACK_OFF_SECONDS = 300.0
+_DENIED_SECONDS = 300.0
+
+Compose = Callable[[Sequence[str]], str | Denied]
+"""Recipients, each as JSON, into the body of a request for many."""
+
+Hear = Callable[["Step"], bool]
+"""Told of each step; False ends the asking."""
+
+
+def compose(recipients: Sequence[str]) -> str:
+    """The body that Optilyz documents."""
+    return '{"addresses":[' + ",".join(recipients) + "]}"
+
+
+class Asked(NamedTuple):
+    """A request was made; what became of how many letters."""
+
+    letters: int
+
+
+class Idle(NamedTuple):
+    """No letter is due."""
+
+
+class Closed(NamedTuple):
+    """Optilyz could not be reached, or asks to come later; letters are due again then."""
+
+    detail: str
+    until_us: int
+
+
+class Stopped(NamedTuple):
+    """Asking on is of no use before somebody has done something; letters are due again."""
+
+    detail: str
+
+
+Step = Asked | Idle | Wait | Closed | Stopped
+
+
+class Limits(NamedTuple):
+    """How Optilyz may be asked; see the settings of the same names."""
+
+    batch_size: int
+    concurrency: int
+    per_minute: int
+    seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        return cls(
+            settings.optilyz_batch_size,
+            settings.optilyz_concurrency,
+            settings.optilyz_per_minute,
+            settings.optilyz_seconds,
+        )
+
+
+class _Claim(NamedTuple):
+    lease: Lease
+    route: Route
+    letters: list[Due]
+
+
+class Asker:
+    """Makes one request after the other for the letters of a run, or of the gateway (*run_id* None).
+
+    For one thread; the number of requests at once is bound in the database, for all of them together.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        optilyz: Optilyz,
+        policy: Policy,
+        rules: LetterRules,
+        limits: Limits,
+        *,
+        run_id: int | None = None,
+        compose: Compose = compose,
+    ) -> None:
+        self._ledger = ledger
+        self._optilyz = optilyz
+        self._policy = policy
+        self._rules = rules
+        self._limits = limits
+        self._run_id = run_id
+        self._compose = compose
+
+    def step(self) -> Step:
+        """Make the next request, or say why there is none.  Raises what the database raises."""
+        began = time.monotonic()
+        claim = self._claim()
+        if not isinstance(claim, _Claim):
+            return claim
+        if time.monotonic() - began > _LEAVE_SECONDS:
+            answer: Answer = Unreached("This machine was too busy to send the request in time.", None)
+        else:
+            answer = self._ask(claim)
+        return self._settle(claim, answer)
+
+    def _claim(self) -> _Claim | Idle | Wait:
+        """Mark the next letters as being asked by us; committed when this returns."""
+        now_us = time.time_ns() // 1000
+        until_us = now_us + int((self._limits.seconds + _LEAVE_SECONDS + _SETTLE_SECONDS) * 1_000_000)
+        with self._ledger.transaction() as transaction:
+            writes.take_turn(transaction, 0)
+            asking.forsake(transaction, now_us)
+            due = asking.due(transaction, self._run_id, self._limits.batch_size)
+            if due is None:
+                return self._others(transaction)
+            lease = slots.take(
+                transaction,
+                secrets.token_hex(8),
+                now_us,
+                until_us,
+                most=self._limits.concurrency,
+                spacing_us=60_000_000 // self._limits.per_minute,
+            )
+            if isinstance(lease, Wait):
+                return lease
+            asking.ask(transaction, due[1], lease.owner, now_us, until_us)
+        return _Claim(lease, *due)
+
+    def _others(self, transaction: Transaction) -> Idle | Wait:
+        """Nothing is left for us; a run is over only when nobody else is asking for letters of it."""
+        until_us = None if self._run_id is None else asking.asked_until(transaction, self._run_id)
+        return Idle() if until_us is None else Wait(until_us)
+
+    def _ask(self, claim: _Claim) -> Answer:
+        automation = claim.letters[0].automation
+        bodies = [letter.body.decode() for letter in claim.letters]
+        began = time.monotonic()
+        if claim.route is Route.ONE:
+            answer = self._optilyz.enqueue_one(automation, bodies[0].encode())
+        elif isinstance(body := self._compose(bodies), Denied):
+            answer = body
+        else:
+            answer = self._optilyz.enqueue_many(automation, body.encode(), len(bodies))
+        telemetry.OPTILYZ_SECONDS.labels(type(answer).__name__.lower()).observe(time.monotonic() - began)
+        return answer
+
+    # -- what became of them ----------------------------------------------------------------------
+
+    def _settle(self, claim: _Claim, answer: Answer) -> Step:
+        """Write down what Optilyz said, however long the database is away for."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        pause = 0.1
+        while True:
+            try:
+                with self._ledger.transaction() as transaction:
+                    done = self._write(transaction, claim, answer)
+            except Exception as error:
+                if fault(error) not in {Fault.AWAY, Fault.REPEAT} or time.monotonic() > give_up:
+                    raise
+                telemetry.log("answer_not_kept", level=logging.WARNING, **telemetry.described(error))
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+                continue
+            for state in done[1]:
+                telemetry.LETTERS.labels(state).inc()
+            return done[0]
+
+    def _write(self, transaction: Transaction, claim: _Claim, answer: Answer) -> tuple[Step, list[State]]:
+        now_us = time.time_ns() // 1000
+        writes.take_turn(transaction, 0)
+        gateway = self._run_id is None
+        states = settle(
+            transaction,
+            claim.lease.owner,
+            claim.letters,
+            answer,
+            self._policy,
+            self._rules,
+            gateway=gateway,
+            now_us=now_us,
+        )
+        slots.give_back(transaction, claim.lease)
+        return self._door(transaction, answer, len(claim.letters), now_us), states
+
+    def _door(self, transaction: Transaction, answer: Answer, letters: int, now_us: int) -> Step:
+        """Whether Optilyz can be asked on, and when."""
+        if isinstance(answer, Unreached):
+            failures = slots.failures(transaction)
+            seconds = answer.retry_after
+            if seconds is None:
+                seconds = min(_MOST_BACK_OFF_SECONDS, 2.0**failures) * uniform(0.5, 1)  # noqa: S311  # no secret
+            until_us = now_us + int(seconds * 1_000_000)
+            slots.close(transaction, until_us)
+            return Closed(answer.detail, until_us)
+        slots.reached(transaction)
+        if isinstance(answer, Denied) and not (self._run_id is None and answer.status == NO_SUCH_AUTOMATION):
+            if self._run_id is None:
+                slots.close(transaction, now_us + int(_DENIED_SECONDS * 1_000_000))
+            return Stopped(answer.detail)
+        return Asked(letters)
+
+
+def ask_until_done(asker: Asker, stop: threading.Event, hear: Hear) -> None:
+    """Ask until nothing is due, *stop* is set, or *hear* says so."""
+    while not stop.is_set():
+        step = asker.step()
+        if not hear(step) or isinstance(step, Idle | Stopped):
+            return
+        if isinstance(step, Wait | Closed):
+            # Looked at again soon: whoever holds the slot may be done before its lease ends.
+            seconds = (step.until_us - time.time_ns() // 1000) / 1_000_000
+            stop.wait(max(0.01, min(seconds, 0.25)))

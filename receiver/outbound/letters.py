@@ -1,0 +1,203 @@
+"""A letter before it is on disk: what it says, whom it is for, what is wrong with it.  Pure."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from receiver.domain.commands import Event, ExternalId, Reason, Rules
+from receiver.domain.events import MAILING_PROPERTIES, read_event
+from receiver.domain.fields import Refusal, read_customer_ids
+from receiver.domain.json_text import encode
+from receiver.domain.recipients import Code, Recipient, Violation, address_key, carry, read_recipient
+from receiver.outbound.people import Person, Unreadable
+from receiver.outbound.templates import Context, Template, TemplateFault
+from receiver.settings import Settings
+from receiver.store.mailings import Route
+
+LETTER_EVENT = "campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRules:
+    """How letters are made.
+
+    Attributes:
+        rules: as those of callbacks, but an empty ID is just left out: a file has empty cells.
+        numbers: which individualisation carries which ID, the ``campaign`` or the ``mailing``.
+        consent_property: of the customer, which must say yes; None where nobody is asked.
+    """
+
+    rules: Rules
+    numbers: Mapping[str, int]
+    consent_property: str | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "LetterRules":
+        rules = Rules(
+            hard_ids=settings.hard_ids,
+            soft_ids=settings.soft_ids,
+            empty_ids="drop",
+            campaign_properties=settings.campaign_properties or ("campaign_id",),
+            status_properties=settings.status_properties or ("status",),
+            stage_words=settings.stage_words,
+        )
+        return cls(rules, settings.individualisations, settings.consent_property)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.rules.hard_ids + self.rules.soft_ids
+
+
+class Order(NamedTuple):
+    """What the letters of one run, or of one request, have in common.
+
+    Attributes:
+        variation: for all of them; None leaves it to the template or to Optilyz.
+        once: a customer gets one letter of this automation and campaign.
+    """
+
+    project_id: int
+    project_token: str
+    automation: str
+    campaign: str | None
+    route: Route
+    variation: int | None
+    once: bool
+
+    def context(self) -> Context:
+        """What templates may say about it; without a campaign there is no ``scenario['id']``."""
+        scenario = {} if self.campaign is None else {"id": self.campaign, "name": self.campaign}
+        action = {"id": self.automation, "name": self.automation}
+        return Context(scenario, action, {"id": self.project_token})
+
+
+class Draft(NamedTuple):
+    """One letter as it would be sent, or all that is wrong with it.
+
+    Attributes:
+        place: the row of the file, 0 where there is none.
+        mailing: the ID that it will have.
+        ids: those that travel in it, hard ones first.
+        body: the recipient as JSON, or what was given instead.
+        consent: what the row itself says of the consent; None where it says nothing.
+    """
+
+    place: int
+    mailing: str
+    ids: tuple[ExternalId, ...]
+    body: bytes
+    address_key: bytes | None
+    variation: str | None
+    consent: object
+    violations: Sequence[Violation]
+
+
+def mailing_id(now_us: int, number: int = 0) -> str:
+    """24 hexadecimal digits, which ascend with the time and *number* and cannot be guessed."""
+    return f"{now_us + number:014x}{secrets.token_hex(5)}"
+
+
+def draft(
+    person: Person | Unreadable, template: Template, order: Order, rules: LetterRules, mailing: str
+) -> Draft:
+    """The letter to *person*."""
+    if isinstance(person, Unreadable):
+        unreadable = Violation(Code.UNREADABLE_ROW, "", person.detail)
+        return Draft(person.row, mailing, (), person.raw, None, None, None, [unreadable])
+    ids, wrong_ids = _ids(person.customer_ids, rules)
+    printed = template.recipient(person.customer, person.customer_ids, order.context())
+    if isinstance(printed, TemplateFault):
+        recipient, violations = Recipient({}, None, {}), [Violation(Code.TEMPLATE_FAILED, "", printed.detail)]
+    else:
+        recipient, violations = read_recipient(printed)
+    if order.variation is not None:
+        recipient = recipient._replace(variation=order.variation)
+    address, taken = carry(recipient.address, _carried(ids, order.campaign, mailing, rules.numbers))
+    recipient = recipient._replace(address=address)
+    variation = None if recipient.variation is None else str(recipient.variation)
+    consent = person.customer.get(rules.consent_property) if rules.consent_property else None
+    found = [*wrong_ids, *violations, *taken]
+    body = encode(recipient.document()).encode() if not found else _as_given(person)
+    return Draft(person.row, mailing, ids, body, address_key(address), variation, consent, found)
+
+
+def _as_given(person: Person) -> bytes:
+    """What a refused letter was to be made of: nothing refused is lost."""
+    return encode({"customer": dict(person.customer), "customer_ids": dict(person.customer_ids)}).encode(
+        errors="replace"
+    )
+
+
+def _ids(
+    given: Mapping[str, object], rules: LetterRules
+) -> tuple[tuple[ExternalId, ...], Sequence[Violation]]:
+    """The IDs that travel: of a list the first that is not empty; names that are no ID of ours are not
+    looked at."""
+    found = read_customer_ids(
+        {kind: first_of(given[kind]) for kind in rules.kinds if kind in given}, rules.rules
+    )
+    if isinstance(found, Refusal):
+        return (), [as_violation(found)]
+    return found[0], ()
+
+
+def first_of(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return next((each for each in value if each is not None and str(each).strip()), None)
+
+
+def as_violation(refusal: Refusal) -> Violation:
+    """An ID that cannot be used, in the words of letters; both lists have the same codes for it."""
+    none = refusal.reason in {Reason.NO_CUSTOMER_IDS, Reason.EMPTY_CUSTOMER_ID}
+    code = Code.NO_CUSTOMER_IDS if none else Code(refusal.reason.value)
+    return Violation(code, refusal.pointer.lstrip("/"), refusal.detail)
+
+
+def _carried(
+    ids: Sequence[ExternalId], campaign: str | None, mailing: str, numbers: Mapping[str, int]
+) -> dict[int, str]:
+    values = {**dict(ids), "campaign": campaign or "", "mailing": mailing}
+    return {number: values[name] for name, number in numbers.items() if values.get(name)}
+
+
+def letter_event(
+    rules: Rules,
+    ids: Sequence[ExternalId],
+    *,
+    mailing: str,
+    automation: str,
+    campaign: str | None,
+    status: str,
+    now_us: int,
+    reason: str | None = None,
+    message: str | None = None,
+) -> Event | None:
+    """What happened to a letter, as an event of its customer like any other; None where it has no IDs.
+
+    It looks like a callback would: event type, properties and words are those of campaigns.
+    """
+    if not ids:
+        return None
+    properties = {
+        "action_type": "direct mail",
+        rules.status_properties[0]: status,
+        rules.campaign_properties[0]: campaign,
+        "automation_id": automation,
+        MAILING_PROPERTIES[0]: mailing,
+        "type": reason,
+        "message": message,
+    }
+    event = read_event(
+        {
+            "customer_ids": dict(ids),
+            "event_type": LETTER_EVENT,
+            "timestamp": now_us / 1_000_000,
+            "properties": {name: value for name, value in properties.items() if value is not None},
+        },
+        rules,
+        now_us,
+    )
+    assert isinstance(event, Event), "our own events can be read"
+    return event
