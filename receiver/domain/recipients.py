@@ -115,6 +115,10 @@ def _read_fields(sent: Mapping[str, object], known_only: bool) -> tuple[dict[str
     address: dict[str, str] = {}
     violations = []
     for name, value in sent.items():
+        # Nearly all are plain texts in fields that we know, and need not be looked at so closely.
+        if name in _ORDER and type(value) is str and _is_plain(plain := value.strip()):
+            address[name] = plain
+            continue
         numbered = None if name in _ORDER else _INDIVIDUALISATION.fullmatch(name)
         field = individualisation(int(numbered[1])) if numbered else name
         text = _read_text(field, value, any_character=numbered is not None)
@@ -127,6 +131,11 @@ def _read_fields(sent: Mapping[str, object], known_only: bool) -> tuple[dict[str
         elif address.setdefault(field, text) != text:
             violations.append(taken(field))
     return address, violations
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether *text* is storable, neither empty nor too long, and begins with a letter or digit."""
+    return text.isascii() and text[:1].isalnum() and len(text) <= MAX_TEXT and "\0" not in text
 
 
 def _read_text(field: str, sent: object, any_character: bool) -> str | Violation:

@@ -19,7 +19,7 @@ from receiver.outbound.letters import Draft, LetterRules, Order, letter_event
 from receiver.outbound.optilyz import MAX_MESSAGE
 from receiver.outbound.settling import STATUS
 from receiver.store import mailings, writes
-from receiver.store.mailings import MOST_TOGETHER, Kind, Known, Reason, State
+from receiver.store.mailings import MOST_TOGETHER, Kind, Known, NewMailing, Reason, State
 from receiver.store.sets import Row, Transaction
 from receiver.store.writes import Source
 
@@ -144,31 +144,30 @@ def consents(given: object, stored: str | None, from_file: bool) -> bool:
 
 def _row(
     letter: Draft, customer: int | None, order: Order, run_id: int | None, now_us: int, verdict: _Verdict
-) -> Row:
+) -> NewMailing:
     intended = verdict.state is State.INTENDED
-    values = {
-        "id": letter.mailing,
-        "project_id": order.project_id,
-        "customer_id": customer,
-        "run_id": run_id,
-        "place": letter.place or None,
-        "route": order.route.value,
-        "automation": order.automation,
-        "campaign": order.campaign,
-        "state": verdict.state.value,
-        "reason": verdict.reason,
-        "message": verdict.message,
-        "ids": encode(dict(letter.ids)),
-        "body": None if verdict.state is State.SUPPRESSED else letter.body,
-        "address_key": letter.address_key,
-        "variation": letter.variation,
-        "together": MOST_TOGETHER,
-        "attempts": 0,
-        "created_us": now_us,
-        "settled_us": None if intended else now_us,
-        "untold": False,
-    }
-    return tuple(map(values.get, mailings.COLUMNS))
+    return NewMailing(
+        id=letter.mailing,
+        project_id=order.project_id,
+        customer_id=customer,
+        run_id=run_id,
+        place=letter.place or None,
+        route=order.route.value,
+        automation=order.automation,
+        campaign=order.campaign,
+        state=verdict.state.value,
+        reason=verdict.reason,
+        message=verdict.message,
+        ids=encode(dict(letter.ids)),
+        body=None if verdict.state is State.SUPPRESSED else letter.body,
+        address_key=letter.address_key,
+        variation=letter.variation,
+        together=MOST_TOGETHER,
+        attempts=0,
+        created_us=now_us,
+        settled_us=None if intended else now_us,
+        untold=False,
+    )
 
 
 def _carried(drafts: Sequence[Draft], decided: Sequence[Decided], order: Order) -> list[Row]:

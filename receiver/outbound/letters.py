@@ -99,22 +99,25 @@ def mailing_id(now_us: int, number: int = 0) -> str:
 
 
 def draft(
-    person: Person | Unreadable, template: Template, order: Order, rules: LetterRules, mailing: str
+    person: Person | Unreadable,
+    template: Template,
+    order: Order,
+    context: Context,
+    rules: LetterRules,
+    mailing: str,
 ) -> Draft:
-    """The letter to *person*."""
+    """The letter to *person*; *context* is that of the order."""
     if isinstance(person, Unreadable):
         unreadable = Violation(Code.UNREADABLE_ROW, "", person.detail)
         return Draft(person.row, mailing, (), person.raw, None, None, None, [unreadable])
     ids, wrong_ids = _ids(person.customer_ids, rules)
-    printed = template.recipient(person.customer, person.customer_ids, order.context())
+    printed = template.recipient(person.customer, person.customer_ids, context)
     if isinstance(printed, TemplateFault):
         recipient, violations = Recipient({}, None, {}), [Violation(Code.TEMPLATE_FAILED, "", printed.detail)]
     else:
         recipient, violations = read_recipient(printed)
-    if order.variation is not None:
-        recipient = recipient._replace(variation=order.variation)
     address, taken = carry(recipient.address, _carried(ids, order.campaign, mailing, rules.numbers))
-    recipient = recipient._replace(address=address)
+    recipient = Recipient(address, order.variation or recipient.variation, recipient.extras)
     variation = None if recipient.variation is None else str(recipient.variation)
     consent = person.customer.get(rules.consent_property) if rules.consent_property else None
     found = [*wrong_ids, *violations, *taken]

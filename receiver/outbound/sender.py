@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import Engine
 
+from receiver.domain.fields import MAX_TEXT, is_storable
 from receiver.domain.json_text import encode_canonically
 from receiver.inbound.deliveries import Policy
 from receiver.outbound.asking import Asked, Asker, Closed, Hear, Limits, Step, Stopped, ask_until_done
@@ -97,6 +98,8 @@ class Sender:
         opened = self._open(job)
         run_id = self._prepare(opened, job.limit, report)
         stopped = None if self.stop.is_set() else self._ask(optilyz, run_id, opened, report)
+        if self.stop.is_set():
+            stopped = stopped or "It was told to stop."
         return self._summary(run_id, stopped)
 
     def rehearse(self, job: Job, report: Report = lambda _: None) -> Rehearsal:
@@ -107,6 +110,8 @@ class Sender:
         first: list[str] = []
         # Of each chunk nothing stays in the database, so that the next one could find it.
         seen: set[int] = set()
+        # Soft IDs of people without a hard one: who brings both is one of them.
+        alone: set[int] = set()
         rows = 0
         for chunk in _chunks(opened.people.rows(), job.limit):
             drafts = self._drafts(chunk, opened)
@@ -116,11 +121,14 @@ class Sender:
                 )
             for letter, (_, state, reason) in zip(drafts, decided, strict=True):
                 ids = {hash(each) for each in letter.ids}
-                if state is State.INTENDED and job.once and not seen.isdisjoint(ids):
+                hard = {hash(each) for each in letter.ids if each.kind in self._rules.rules.hard_ids}
+                mailed = not (seen.isdisjoint(hard or ids) and alone.isdisjoint(ids))
+                if state is State.INTENDED and job.once and mailed:
                     state, reason = State.SUPPRESSED, Reason.ALREADY_MAILED
                 fates[state, reason] += 1
                 if state is State.INTENDED:
                     seen |= ids
+                    alone |= set() if hard else ids
                     first += [letter.body.decode()] if len(first) < together else []
             rows += len(drafts)
             report(Progress("prepared", opened.people.position, opened.people.size))
@@ -133,7 +141,9 @@ class Sender:
             project_id = reports.find_project(connection, job.project_token)
         if project_id is None:
             raise NotSent("There is no such project; see `receiver project list`.")
-        campaign = job.campaign or None
+        campaign = (job.campaign or "").strip() or None
+        if campaign and not (len(campaign) <= MAX_TEXT and is_storable(campaign)):
+            raise NotSent(f"The campaign reference cannot be used; send at most {MAX_TEXT} valid characters.")
         order = Order(
             project_id, job.project_token, job.automation, campaign, job.route, job.variation, job.once
         )
@@ -176,8 +186,9 @@ class Sender:
 
     def _drafts(self, people: Sequence[Person | Unreadable], opened: _Opened) -> list[Draft]:
         now_us = _now_us()
+        template, order, context = opened.template, opened.order, opened.order.context()
         return [
-            draft(person, opened.template, opened.order, self._rules, mailing_id(now_us, number))
+            draft(person, template, order, context, self._rules, mailing_id(now_us, number))
             for number, person in enumerate(people)
         ]
 
@@ -206,6 +217,7 @@ class Sender:
         """Ask for all letters of the run that are due; why some still are, if so."""
         unreached = 0
         why: list[str] = []
+        over = threading.Event()
         summary = self._summary(run_id, None)
         total = summary.rows - summary.count(State.SUPPRESSED)
         done = total - summary.count(State.INTENDED, State.ASKED)
@@ -217,17 +229,21 @@ class Sender:
                 unreached += 1
                 if isinstance(step, Stopped) or unreached >= _MOST_UNREACHED:
                     why.append(step.detail)
-                    self.stop.set()
+                    over.set()
             elif isinstance(step, Asked):
                 unreached = 0
                 done = min(total, done + step.letters)
                 report(Progress("sent", done, total))
-            return not self.stop.is_set()
+            return not (over.is_set() or self.stop.is_set())
 
         threads = self._settings.optilyz_concurrency
         with ThreadPoolExecutor(threads) as pool:
-            for work in [pool.submit(self._work, optilyz, run_id, opened, hear) for _ in range(threads)]:
-                work.result()
+            works = [pool.submit(self._work, optilyz, run_id, opened, hear) for _ in range(threads)]
+            try:
+                for work in as_completed(works):
+                    work.result()
+            finally:
+                over.set()
         return why[0] if why else None
 
     def _work(self, optilyz: Optilyz, run_id: int, opened: _Opened, hear: Hear) -> None:
@@ -243,9 +259,6 @@ class Sender:
         )
         try:
             ask_until_done(asker, self.stop, hear)
-        except BaseException:
-            self.stop.set()
-            raise
         finally:
             ledger.close()
 

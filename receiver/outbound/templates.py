@@ -18,19 +18,13 @@ from receiver.domain.json_text import encode
 from receiver.domain.recipients import FIELDS
 from receiver.outbound.printing import Environment, NotPrintable, Piece, join_json, line_of, parse, spellings
 
-PRESETS: Mapping[str, str] = {
-    "individual-post": """\
-{"address": {{ customer | address_fields | tojson }}
-{%- if customer.variation is defined %}, "variation": {{ customer.variation | tojson }}{% endif %}
-{%- if customer.vouchers is defined and customer.vouchers %}, "vouchers": {{ customer.vouchers | tojson }}
-{%- endif %}}
-"""
-}
+PRESETS: Mapping[str, str] = {"individual-post": "{{ customer | recipient | tojson }}\n"}
 """The text of each template that comes with us."""
 
 _PRESET = "individual-post"
 _INDIVIDUALISATION = re.compile("individuali[sz]ation[1-9][0-9]{0,3}")
 _FIELDS = frozenset(FIELDS)
+_BESIDE = ("variation", "vouchers")
 
 
 class WrongTemplate(Exception):
@@ -189,6 +183,7 @@ def _refuse(line: int, why: str) -> NoReturn:
 def _environment() -> Environment:
     environment = Environment()
     environment.filters["address_fields"] = _address_fields
+    environment.filters["recipient"] = _recipient
     return environment
 
 
@@ -199,6 +194,12 @@ def _address_fields(customer: Mapping[str, object]) -> dict[str, object]:
         for name, value in customer.items()
         if name in _FIELDS or _INDIVIDUALISATION.fullmatch(name)
     }
+
+
+def _recipient(customer: Mapping[str, object]) -> dict[str, object]:
+    """Give the whole recipient, by properties that are named like its parts."""
+    beside = {name: customer[name] for name in _BESIDE if customer.get(name)}
+    return {"address": _address_fields(customer), **beside}
 
 
 @contextmanager

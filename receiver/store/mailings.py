@@ -210,13 +210,39 @@ def known_of(
 # -- intending ------------------------------------------------------------------------------------
 
 _MARK_MAILED = "UPDATE ledger SET mailed = true WHERE id = 1 AND NOT mailed"
-_INSERT_MAILINGS = Insert(mailings)
+
+
+class NewMailing(NamedTuple):
+    """A row of the table, but for what a mailing has only later."""
+
+    id: str
+    project_id: int
+    customer_id: int | None
+    run_id: int | None
+    place: int | None
+    route: str
+    automation: str
+    campaign: str | None
+    state: str
+    reason: str | None
+    message: str | None
+    ids: str
+    body: bytes | None
+    address_key: bytes | None
+    variation: str | None
+    together: int
+    attempts: int
+    created_us: int
+    settled_us: int | None
+    untold: bool
+
+
+_INSERT_MAILINGS = Insert(mailings, columns=NewMailing._fields)
 _INSERT_MAILING_IDS = Insert(mailing_ids)
-COLUMNS = tuple(column.name for column in mailings.columns)
 
 
-def add(transaction: Transaction, letters: Sequence[Row], carried: Sequence[Row]) -> None:
-    """Put *letters*, in the order of COLUMNS, and the IDs that they carry: (project, kind, value,
+def add(transaction: Transaction, letters: Sequence[NewMailing], carried: Sequence[Row]) -> None:
+    """Put *letters*, and the IDs that they carry: (project, kind, value,
     campaign, mailing)."""
     transaction.execute(_MARK_MAILED)
     if letters:

@@ -35,10 +35,10 @@ _MOST_ROWS = 4096
 
 
 class Insert:
-    """Rows for the *columns* of *table*; *then* is what follows, such as ``ON CONFLICT ...``."""
+    """Rows for the *columns* of *table*, all unless told; *then* follows, such as ``ON CONFLICT ...``."""
 
-    def __init__(self, table: Table[Any], then: str = "") -> None:
-        self._columns = list(table.columns)
+    def __init__(self, table: Table[Any], then: str = "", columns: Sequence[str] = ()) -> None:
+        self._columns = [table.columns[name] for name in columns] if columns else list(table.columns)
         self._then = then
         names = ", ".join(column.name for column in self._columns)
         self._into = f"INSERT INTO {table.name} ({names})"
