@@ -1,5 +1,6 @@
 """The composition root: settings in, the whole service out."""
 
+import asyncio
 import functools
 import gc
 from collections.abc import AsyncIterator
@@ -9,13 +10,15 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver import telemetry
-from receiver.inbound.group import Policy
+from receiver.inbound.deliveries import Policy
 from receiver.inbound.writer import Writer
+from receiver.outbound.gateway import Gateway
+from receiver.outbound.pump import Pump
 from receiver.settings import Settings, read_settings
 from receiver.store import engine as database
 from receiver.store.checkpoints import Checkpoints
 from receiver.store.sets import Ledger
-from receiver.web import answers, api, data, health, openapi, tracking
+from receiver.web import answers, api, data, gateway, health, openapi, tracking
 from receiver.web.auth import LiveKeyring
 from receiver.web.intake import Intake
 from receiver.web.state import State
@@ -24,7 +27,7 @@ from receiver.web.state import State
 def create_app(settings: Settings) -> ASGIApp:
     """The service for *settings*; the database is opened, and must be at head, when it starts."""
     framework = Starlette(
-        routes=[*data.routes, *api.routes, *health.routes, openapi.route(settings)],
+        routes=[*data.routes, *api.routes, *gateway.routes, *health.routes, openapi.route(settings)],
         exception_handlers=answers.exception_handlers,
         lifespan=functools.partial(_lifespan, settings=settings),
     )
@@ -54,14 +57,16 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
     policy = Policy.of(settings)
     try:
         with LiveKeyring(engine) as keys, Checkpoints(engine):
+            # A lock may be waited for as long, and the group before may have waited for one too.
+            answer_seconds = 2 * settings.database_seconds + 1
             writer = Writer(
-                Ledger(engine),
-                policy,
-                queue_bytes=settings.queue_bytes,
-                # A lock may be waited for as long, and the group before may have waited for one too.
-                answer_seconds=2 * settings.database_seconds + 1,
+                Ledger(engine), policy, queue_bytes=settings.queue_bytes, answer_seconds=answer_seconds
             )
+            passing = Gateway(engine, settings)
+            pump = Pump(engine, settings)
             writer.start()
+            passing.start()
+            pump.start()
             # What lives as long as the process need not be looked at by each collection.
             gc.collect()
             gc.freeze()
@@ -75,9 +80,13 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
                     "policy": policy,
                     "writer": writer,
                     "intake": Intake(settings),
+                    "gateway": passing,
+                    "pump": pump,
                 }
             finally:
                 await writer.stop()
+                await asyncio.to_thread(passing.stop, answer_seconds)
+                await pump.stop()
                 telemetry.log("stopped")
     finally:
         engine.dispose()

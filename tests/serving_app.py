@@ -55,7 +55,9 @@ class Sender:
         headers = {"authorization": self.authorization(role)}
         return self.client.request(method, self.path(route), content=encoded(body), headers=headers)
 
-    def raw(self, route: str, receive: Receive, *headers: tuple[bytes, bytes]) -> Answer | None:
+    def raw(
+        self, route: str, receive: Receive, *headers: tuple[bytes, bytes], role: str = "tracking"
+    ) -> Answer | None:
         """Call the service as a server would; None where it had nothing to say."""
         scope = {
             "type": "http",
@@ -63,7 +65,7 @@ class Sender:
             "method": "POST",
             "path": self.path(route),
             "query_string": b"",
-            "headers": [(b"authorization", self.authorization().encode()), *headers],
+            "headers": [(b"authorization", self.authorization(role).encode()), *headers],
             "state": self.client.app_state.copy(),
         }
         sent: list[Message] = []

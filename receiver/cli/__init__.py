@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli import keys, reads, serving
+from receiver.cli import demo, keys, mailings, reads, sending, serving, simulating, suppressions
 
 
 def build() -> typer.Typer:
@@ -19,7 +19,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    for module in (serving, keys, reads):
+    for module in (serving, keys, reads, sending, mailings, suppressions, simulating, demo):
         module.register(app)
     return app
 

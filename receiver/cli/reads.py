@@ -3,20 +3,17 @@
 from itertools import chain
 from json import loads
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
-from sqlalchemy import Connection, Engine
 
+from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_in, project_of, question_of
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit
 from receiver.cli.showing import Cells, opened_for_writing, printable, write_table
 from receiver.domain.moments import day, iso
-from receiver.settings import Settings
 from receiver.store import export, outcomes, refused, reports
 from receiver.store.outcomes import Counts, Disagreement
 from receiver.store.reports import EventRow
-from receiver.web.answers import sentences
 from receiver.web.documents import (
     KeptRejectionDocument,
     OutcomesDocument,
@@ -25,7 +22,6 @@ from receiver.web.documents import (
     SummaryDocument,
 )
 from receiver.web.questions import (
-    Parameters,
     Period,
     RejectionsQuestion,
     WhichEvents,
@@ -33,14 +29,10 @@ from receiver.web.questions import (
     rejection_cursor,
 )
 
-ProjectToken = Annotated[str, typer.Argument(metavar="PROJECT_TOKEN", help="See `receiver project list`.")]
 Since = Annotated[str | None, typer.Option(metavar="ISO", help="From this time on; UTC unless it says.")]
 Until = Annotated[str | None, typer.Option(metavar="ISO", help="Before this time.")]
 Reason = Annotated[str | None, typer.Option(metavar="CODE", help="Refused for this reason.")]
 State = Annotated[str | None, typer.Option(metavar="STATE", help="open, replayed or dismissed.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]
-
-Question = TypeVar("Question", bound=Parameters)
 
 
 def register(app: typer.Typer) -> None:
@@ -78,13 +70,13 @@ def show_events(
     """Show events, the newest first."""
     settings = settings_or_exit()
     which = {"customer": customer, "campaign": campaign, "status": status, "stage": stage, "type": event_type}
-    wanted = _question(WhichEvents, settings, **which, since=since, until=until).filter()
+    wanted = question_of(WhichEvents, settings, **which, since=since, until=until).filter()
     if form == "parquet":
         raise failed("Parquet is not available yet; take jsonl or csv.")
     if limit is None and form == "table":
         limit = 100
     with opened(settings) as engine:
-        pages = reports.all_events(engine, _project(engine, project_token), wanted, limit=limit)
+        pages = reports.all_events(engine, project_in(engine, project_token), wanted, limit=limit)
         if form == "table":
             write_table(_EVENT_HEAD, map(_event_cells, chain.from_iterable(pages)), output)
         else:
@@ -112,9 +104,9 @@ def show_outcomes(
 ) -> None:
     """Show what became of all commands, by day (UTC)."""
     settings = settings_or_exit()
-    period = _question(Period, settings, since=since, until=until)
+    period = question_of(Period, settings, since=since, until=until)
     with opened(settings) as engine, reports.reading(engine) as connection:
-        project_id = _project_of(connection, project_token)
+        project_id = project_of(connection, project_token)
         found = outcomes.outcomes(connection, project_id, period.since, period.until)
         wrong = outcomes.disagreements(connection, project_id, period.since, period.until) if check else []
     if json:
@@ -157,13 +149,13 @@ def list_rejections(
     q: Annotated[
         str | None, typer.Option("--q", metavar="TEXT", help="This text stands in the body as it came.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many, up to 1000.")] = 100,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a page ended.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
     json: Json = False,
 ) -> None:
     """Show what was refused, the newest first."""
     settings = settings_or_exit()
-    question = _question(
+    question = question_of(
         RejectionsQuestion,
         settings,
         reason=reason,
@@ -177,7 +169,7 @@ def list_rejections(
     with opened(settings) as engine, reports.reading(engine) as connection:
         page = refused.rejections_page(
             connection,
-            _project_of(connection, project_token),
+            project_of(connection, project_token),
             question.filter(question.q),
             after=question.cursor and question.cursor.id,
             limit=question.limit,
@@ -200,7 +192,7 @@ def show_rejection(
 ) -> None:
     """Show one rejection with its body as it was received."""
     with opened() as engine, reports.reading(engine) as connection:
-        kept = refused.find_rejection(connection, _project_of(connection, project_token), rejection_id)
+        kept = refused.find_rejection(connection, project_of(connection, project_token), rejection_id)
     if kept is None:
         raise failed("There is no such rejection in this project.")
     document = KeptRejectionDocument.of_kept(kept)
@@ -228,38 +220,12 @@ def show_summary(
 ) -> None:
     """Show how often something was refused, by reason."""
     settings = settings_or_exit()
-    question = _question(WhichRejections, settings, reason=reason, state=state, since=since, until=until)
+    question = question_of(WhichRejections, settings, reason=reason, state=state, since=since, until=until)
     with opened(settings) as engine, reports.reading(engine) as connection:
-        found = refused.summary(connection, _project_of(connection, project_token), question.filter())
+        found = refused.summary(connection, project_of(connection, project_token), question.filter())
     document = SummaryDocument.of(found)
     if json:
         answer_json(document.model_dump())
     else:
         cells = [(each.reason, each.count, each.first_seen, each.last_seen) for each in document.data]
         write_table(("reason", "count", "first seen", "last seen"), cells)
-
-
-# -- what they share ------------------------------------------------------------------------------
-
-
-def _question(model: type[Question], settings: Settings, **options: object) -> Question:
-    """The options as HTTP would read them; a wrong one is wrong usage."""
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        return model.model_validate(given, context=settings)
-    except ValidationError as error:
-        wrong = [f"--{where[0]}: {said}" for where, said in sentences(error)]
-        raise typer.BadParameter(" ".join(wrong)) from None
-
-
-def _project(engine: Engine, token: str) -> int:
-    with reports.reading(engine) as connection:
-        return _project_of(connection, token)
-
-
-def _project_of(connection: Connection, token: str) -> int:
-    # A token is ASCII; a broken command line can hold what no database can be asked for.
-    project_id = reports.find_project(connection, token) if token.isascii() else None
-    if project_id is None:
-        raise failed("There is no project with this token; `receiver project list` shows them all.")
-    return project_id

@@ -122,10 +122,27 @@ def migrate() -> None:
     typer.echo("The database is at head.")
 
 
-def check() -> None:
+def check(
+    optilyz: Annotated[bool, typer.Option("--optilyz", help="Also try the key at Optilyz.")] = False,
+) -> None:
     """Say whether the settings are valid and the database can be used; exit code 0 or 1."""
-    with opened() as engine:
+    settings = settings_or_exit()
+    with opened(settings) as engine:
         problems = database.problems(engine)
+    if optilyz and (problem := _problem_at_optilyz(settings)):
+        problems.append(problem)
     if problems:
         raise failed("\n".join(problems))
     typer.echo("The settings are valid; the database is reachable, at head and writable.")
+    if optilyz:
+        typer.echo("Optilyz accepts the key.")
+
+
+def _problem_at_optilyz(settings: Settings) -> str | None:
+    # Imported here: a start of the service need not wait for it twice.
+    from receiver.outbound.jobs import NotSent, optilyz_of
+
+    try:
+        return optilyz_of(settings).check()
+    except NotSent as error:
+        return str(error)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from receiver.settings import Settings, WrongSettings, read_settings
 from receiver.store import engine as database
+from receiver.store.engine import Fault
 
 
 def failed(sentence: str) -> typer.Exit:
@@ -46,7 +47,10 @@ def opened(settings: Settings | None = None, *, create: bool = False) -> Iterato
         _refuse_a_missing_file(engine)
     try:
         yield engine
-    except SQLAlchemyError as error:
+    except Exception as error:
+        # Who writes talks to the driver itself, which raises errors of its own.
+        if not isinstance(error, SQLAlchemyError) and database.fault(error) in {None, Fault.DATA}:
+            raise
         raise failed(_sentence(engine, error)) from None
     finally:
         engine.dispose()
@@ -64,7 +68,7 @@ def _refuse_a_missing_file(engine: Engine) -> None:
         raise failed(f"There is no database at {name}; run `receiver migrate`.")
 
 
-def _sentence(engine: Engine, error: SQLAlchemyError) -> str:
+def _sentence(engine: Engine, error: Exception) -> str:
     # The error's own words may quote a row, so only what is wrong with the database itself is told in words.
     problems = database.problems(engine)
     return "\n".join(problems) or f"The database refused the command ({type(error).__name__}); try again."

@@ -17,7 +17,7 @@ from receiver import telemetry
 from receiver.inbound.deliveries import Policy
 from receiver.outbound.letters import LetterRules
 from receiver.outbound.optilyz import Answer, Denied, Optilyz, Unreached
-from receiver.outbound.settling import NO_SUCH_AUTOMATION, settle
+from receiver.outbound.settling import NO_SUCH_AUTOMATION, hold_back, settle
 from receiver.settings import Settings
 from receiver.store import asking, slots, writes
 from receiver.store.asking import Due
@@ -33,7 +33,8 @@ _SETTLE_SECONDS = 10.0
 # So long is what Optilyz said tried to be written down while the database is away.
 _PATIENCE_SECONDS = 300.0
 _MOST_BACK_OFF_SECONDS = 300.0
-_DENIED_SECONDS = 300.0
+# Somebody who has mended the key or the automation shall not wait long to see it work.
+_DENIED_SECONDS = 60.0
 
 Compose = Callable[[Sequence[str]], str | Denied]
 """Recipients, each as JSON, into the body of a request for many."""
@@ -48,7 +49,7 @@ def compose(recipients: Sequence[str]) -> str:
 
 
 class Asked(NamedTuple):
-    """A request was made; what became of how many letters."""
+    """So many letters are settled: a request was made, or none of them may be sent any more."""
 
     letters: int
 
@@ -134,7 +135,7 @@ class Asker:
             answer = self._ask(claim)
         return self._settle(claim, answer)
 
-    def _claim(self) -> _Claim | Idle | Wait:
+    def _claim(self) -> _Claim | Asked | Idle | Wait:
         """Mark the next letters as being asked by us; committed when this returns."""
         now_us = time.time_ns() // 1000
         until_us = now_us + int((self._limits.seconds + _LEAVE_SECONDS + _SETTLE_SECONDS) * 1_000_000)
@@ -144,6 +145,9 @@ class Asker:
             due = asking.due(transaction, self._run_id, self._limits.batch_size)
             if due is None:
                 return self._others(transaction)
+            letters = hold_back(transaction, due[1], self._policy, self._rules, now_us)
+            if not letters:
+                return Asked(len(due[1]))
             lease = slots.take(
                 transaction,
                 secrets.token_hex(8),
@@ -154,8 +158,8 @@ class Asker:
             )
             if isinstance(lease, Wait):
                 return lease
-            asking.ask(transaction, due[1], lease.owner, now_us, until_us)
-        return _Claim(lease, *due)
+            asking.ask(transaction, letters, lease.owner, now_us, until_us)
+        return _Claim(lease, due[0], letters)
 
     def _others(self, transaction: Transaction) -> Idle | Wait:
         """Nothing is left for us; a run is over only when nobody else is asking for letters of it."""

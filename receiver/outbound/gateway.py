@@ -59,6 +59,11 @@ class Gateway:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be handed over."""
+        return self._thread.is_alive() and not self._stopping
+
     def take(self, request: Request) -> "Future[str]":
         """The text of the answer, which is there when all of it is on disk; or it fails with NotStored.
 

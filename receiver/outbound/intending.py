@@ -15,9 +15,8 @@ from receiver.domain.json_text import encode
 from receiver.inbound import ingest
 from receiver.inbound.deliveries import Delivery, Item, Policy
 from receiver.inbound.group import Group
-from receiver.outbound.letters import Draft, LetterRules, Order, letter_event
+from receiver.outbound.letters import STATUS, Draft, LetterRules, Order, letter_event
 from receiver.outbound.optilyz import MAX_MESSAGE
-from receiver.outbound.settling import STATUS
 from receiver.store import mailings, writes
 from receiver.store.mailings import MOST_TOGETHER, Kind, Known, NewMailing, Reason, State
 from receiver.store.sets import Row, Transaction
@@ -113,23 +112,36 @@ def _decide(
     if letter.violations:
         said = " ".join(each.detail for each in letter.violations)[:MAX_MESSAGE]
         return _Verdict(State.REFUSED, letter.violations[0].code.value, said)
+    reason = speaks_against(customer, letter.address_key, known, rules, letter.consent, from_file=from_file)
+    if reason is None and order.once and customer in known.mailed:
+        reason = Reason.ALREADY_MAILED
+    return _Verdict(State.INTENDED) if reason is None else _Verdict(State.SUPPRESSED, reason)
+
+
+def speaks_against(
+    customer: int | None,
+    address_key: bytes | None,
+    known: Known,
+    rules: LetterRules,
+    consent: object = None,
+    *,
+    from_file: bool = False,
+) -> Reason | None:
+    """Why *customer* gets no letter to this address; None where nothing speaks against it.
+
+    *consent* is what the row of the file says of it, where that was asked.
+    """
     if customer is None:
-        return _Verdict(State.INTENDED)
+        return None
     against = known.suppressed.get(customer, ())
     if any(kind == Kind.OBJECTION for kind, _ in against):
-        return _Verdict(State.SUPPRESSED, Reason.OBJECTION)
-    if rules.consent_property and not _consents(letter, known, customer, from_file):
-        return _Verdict(State.SUPPRESSED, Reason.NO_CONSENT)
-    if any(kind == Kind.BAD_ADDRESS and key in (None, letter.address_key) for kind, key in against):
-        return _Verdict(State.SUPPRESSED, Reason.BAD_ADDRESS)
-    if order.once and customer in known.mailed:
-        return _Verdict(State.SUPPRESSED, Reason.ALREADY_MAILED)
-    return _Verdict(State.INTENDED)
-
-
-def _consents(letter: Draft, known: Known, customer: int, from_file: bool) -> bool:
+        return Reason.OBJECTION
     _, stored = known.properties.get(customer, (0, None))
-    return consents(letter.consent, stored, from_file)
+    if rules.consent_property and not consents(consent, stored, from_file):
+        return Reason.NO_CONSENT
+    if any(kind == Kind.BAD_ADDRESS and key in (None, address_key) for kind, key in against):
+        return Reason.BAD_ADDRESS
+    return None
 
 
 def consents(given: object, stored: str | None, from_file: bool) -> bool:

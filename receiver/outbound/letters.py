@@ -13,9 +13,17 @@ from receiver.domain.recipients import Code, Recipient, Violation, address_key, 
 from receiver.outbound.people import Person, Unreadable
 from receiver.outbound.templates import Context, Template, TemplateFault
 from receiver.settings import Settings
-from receiver.store.mailings import Route
+from receiver.store.mailings import Route, State
 
 LETTER_EVENT = "campaign"
+
+STATUS: Mapping[State, str] = {
+    State.QUEUED: "enqueued",
+    State.REFUSED: "enqueue_failed",
+    State.SUPPRESSED: "suppressed",
+    State.CANCELLED: "cancelled",
+}
+"""The vendor's words (contract, 4.2); what is open or unknown makes no event."""
 
 
 @dataclass(frozen=True, slots=True)

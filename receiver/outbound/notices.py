@@ -56,6 +56,7 @@ class Notices:
             except Exception as error:
                 level = logging.ERROR if fault(error) is None else logging.WARNING
                 telemetry.log("notice_failed", level=level, **telemetry.described(error))
+        self.close()
 
     def tell(self, *, run_id: int | None = None, before_us: int | None = None) -> None:
         """Notify of all that nobody was told of, or of one run only; of what happened before that time.

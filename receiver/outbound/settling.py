@@ -1,6 +1,6 @@
 """What an answer of Optilyz, or a person's word, makes of letters, and the events that tell of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from json import loads
 from typing import NamedTuple
@@ -9,23 +9,16 @@ from receiver.domain.commands import ExternalId, Form
 from receiver.inbound import ingest
 from receiver.inbound.deliveries import Delivery, Item, Policy
 from receiver.inbound.group import Group
-from receiver.outbound.letters import LetterRules, letter_event
+from receiver.outbound.intending import speaks_against
+from receiver.outbound.letters import STATUS, LetterRules, letter_event
 from receiver.outbound.optilyz import Answer, Answered, Denied, Queued, Refused, Unreached
-from receiver.store import asking, writes
+from receiver.store import asking, mailings, writes
 from receiver.store.asking import Due, Letter, Settled
 from receiver.store.mailings import MOST_TOGETHER, Reason, State
 from receiver.store.sets import Transaction
 from receiver.store.writes import Source
 
 NO_SUCH_AUTOMATION = 404
-
-STATUS: Mapping[State, str] = {
-    State.QUEUED: "enqueued",
-    State.REFUSED: "enqueue_failed",
-    State.SUPPRESSED: "suppressed",
-    State.CANCELLED: "cancelled",
-}
-"""The vendor's words (contract, 4.2); what is open or unknown makes no event."""
 
 
 class Told(NamedTuple):
@@ -42,6 +35,34 @@ class Told(NamedTuple):
     reason: str | None
     message: str | None
     bad_address: tuple[int | None, bytes | None] | None = None
+
+
+def hold_back(
+    transaction: Transaction, letters: Sequence[Due], policy: Policy, rules: LetterRules, now_us: int
+) -> list[Due]:
+    """Those of *letters*, all due, that may still be sent; the others are suppressed.
+
+    Between the preparing of a letter and its sending somebody may have objected.
+    """
+    customers = sorted({letter.customer_id for letter in letters if letter.customer_id is not None})
+    if not customers:
+        return list(letters)
+    known = mailings.known_of(transaction, customers, name=rules.consent_property, once=None)
+    reasons = {
+        letter.id: reason
+        for letter in letters
+        if (reason := speaks_against(letter.customer_id, letter.address_key, known, rules))
+    }
+    if reasons:
+        rows = [(each, State.SUPPRESSED, reason, None, now_us) for each, reason in reasons.items()]
+        asking.decide(transaction, rows)
+        told = [
+            Told(each.id, each.automation, each.campaign, each.ids, State.SUPPRESSED, reasons[each.id], None)
+            for each in letters
+            if each.id in reasons
+        ]
+        tell(transaction, letters[0].project_id, told, policy, rules, now_us)
+    return [letter for letter in letters if letter.id not in reasons]
 
 
 def settle(

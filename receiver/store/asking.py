@@ -6,11 +6,11 @@ As in receiver.store.writes every function takes the caller's transaction, which
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, bindparam, exists, or_, select
+from sqlalchemy import Column, Connection, and_, bindparam, exists, or_, select
 
 from receiver.store.mailings import MOST_TOGETHER, Reason, Route, State, listed
 from receiver.store.sets import Given, Transaction
-from receiver.store.tables import mailings
+from receiver.store.tables import mailings, slots
 
 
 class Due(NamedTuple):
@@ -51,14 +51,18 @@ _ASK = Given(
 
 _ANYTHING = select(
     or_(
-        exists().where(mailings.c.run_id.is_(None), mailings.c.state == State.INTENDED),
+        and_(
+            exists().where(mailings.c.run_id.is_(None), mailings.c.state == State.INTENDED),
+            exists().where(slots.c.number == 0, slots.c.busy_until_us <= bindparam("now_us")),
+        ),
         exists().where(mailings.c.state == State.ASKED, mailings.c.asked_until_us < bindparam("now_us")),
     )
 )
 
 
 def is_anything_due(connection: Connection, now_us: int) -> bool:
-    """Whether a letter of the gateway is due, or any was asked for too long ago.  Only reads."""
+    """Whether a letter of the gateway is due and Optilyz may be asked, or any letter was asked for too
+    long ago.  Only reads."""
     return bool(connection.execute(_ANYTHING, {"now_us": now_us}).scalar_one())
 
 
@@ -190,7 +194,7 @@ _DECIDE = Given(
     " message = coalesce(given.message, mailings.message),"
     " asked_by = NULL, asked_until_us = NULL, together = CASE WHEN given.state = 'intended'"
     f" THEN {MOST_TOGETHER} ELSE mailings.together END,"
-    " body = CASE WHEN given.state IN ('queued', 'cancelled') THEN NULL ELSE mailings.body END"
+    " body = CASE WHEN given.state IN ('queued', 'suppressed', 'cancelled') THEN NULL ELSE mailings.body END"
     " FROM given WHERE mailings.id = given.id",
 )
 
@@ -198,5 +202,5 @@ _DECIDE = Given(
 def decide(
     transaction: Transaction, rows: Sequence[tuple[str, State, Reason | None, str | None, int | None]]
 ) -> None:
-    """What a person decided: (ID, state, reason, message if there is a new one, settled at)."""
+    """What was decided without an answer: (ID, state, reason, message if there is a new one, settled at)."""
     transaction.run(_DECIDE, rows)

@@ -200,7 +200,7 @@ def known_of(
     known = Known(
         {},
         {customer: (updated_us, value) for customer, updated_us, value in properties()} if properties else {},
-        {row[0] for row in mailed()} if mailed else set(),
+        {customer for customer, state in mailed() if state in _COUNTS} if mailed else set(),
     )
     for customer, kind, key in set(suppressed()):
         known.suppressed.setdefault(customer, []).append((kind, key))

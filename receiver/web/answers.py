@@ -28,6 +28,7 @@ class Operation(NamedTuple):
         document: the model of a good answer in JSON.
         errors: the statuses of all other answers.
         files: the media types that a good answer may have instead of JSON.
+        method: of our own API; the question of a POST is its body.  The Data API knows no other.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Operation(NamedTuple):
     document: type[BaseModel]
     errors: tuple[int, ...]
     files: tuple[str, ...] = ()
+    method: str = "GET"
 
 
 AWAY = "The database cannot be asked now; ask again later."
@@ -69,7 +71,7 @@ def sentences(error: ValidationError) -> Iterator[tuple[Sequence[int | str], str
 
 
 _WORDS = {
-    "extra_forbidden": "There is no such parameter",
+    "extra_forbidden": "There is nothing of this name",
     "json_invalid": "Invalid JSON",
     "missing": "It is missing",
     "model_type": "Send an object",
@@ -102,8 +104,21 @@ def refused(refusal: Refusal) -> Response:
 
 
 def wrong_parameters(error: ValidationError) -> Response:
-    errors = [{"parameter": str(where[0]), "detail": said} for where, said in sentences(error)]
+    errors = [
+        {**({"parameter": str(where[0])} if where else {}), "detail": said}
+        for where, said in sentences(error)
+    ]
     return problem(400, "A parameter cannot be used; `errors` says which.", errors)
+
+
+def wrong_fields(error: ValidationError) -> Response:
+    errors = [{"pointer": _pointer(where), "detail": said} for where, said in sentences(error)]
+    return problem(400, "The body cannot be used; `errors` says why.", errors)
+
+
+def _pointer(where: Sequence[int | str]) -> str:
+    """By RFC 6901; empty for the whole body."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in where)
 
 
 # -- the vendor's shapes --------------------------------------------------------------------------
@@ -132,7 +147,7 @@ def wrong_body(error: ValidationError) -> Response:
 
 # -- what no route answers ------------------------------------------------------------------------
 
-_VENDOR_PATHS = ("/track/", "/optilyz/", "/data/")
+_VENDOR_PATHS = ("/track/", "/optilyz/", "/data/", "/api/")
 
 
 async def _not_answered(request: Request[State], error: Exception) -> Response:

@@ -1,9 +1,8 @@
-"""Our own API under ``/v1``: events, outcomes and rejections; every error is a problem (RFC 9457)."""
+"""Our own API under ``/v1``; every error is a problem (RFC 9457)."""
 
 from collections import Counter
 
-from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +11,7 @@ from starlette.routing import Route
 from receiver.store import export, refused, reports
 from receiver.store import outcomes as counted
 from receiver.store.engine import Fault, fault
-from receiver.web import answers
+from receiver.web import answers, mailings
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller, Refusal
 from receiver.web.documents import (
@@ -23,12 +22,14 @@ from receiver.web.documents import (
     RejectionsDocument,
     SummaryDocument,
 )
+from receiver.web.intake import TurnedAway
 from receiver.web.questions import (
     EventsQuestion,
     Parameters,
     Period,
     RejectionsQuestion,
     WhichRejections,
+    body_of,
     caller_of,
     event_cursor,
     rejection_cursor,
@@ -119,30 +120,53 @@ OPERATIONS = (
         KeptRejectionDocument,
         (*_ERRORS, 404),
     ),
+    *mailings.OPERATIONS,
 )
 
 
 def _route(operation: Operation) -> Route:
+    read = _read_body if operation.method == "POST" else _read_parameters
+
     async def endpoint(request: Request[State]) -> Response:
         caller = await caller_of(request, operation.action)
         if isinstance(caller, Refusal):
             return answers.refused(caller)
-        parameters = request.query_params
-        times = Counter(name for name, _ in parameters.multi_items())
-        if twice := [{"parameter": name, "detail": "Give it once."} for name in times if times[name] > 1]:
-            return problem(400, "A parameter stands there twice; `errors` says which.", twice)
-        try:
-            question = operation.question.model_validate(dict(parameters), context=request.state["settings"])
-        except ValidationError as error:
-            return answers.wrong_parameters(error)
+        question = await read(request, operation.question)
+        if isinstance(question, Response):
+            return question
         try:
             return await run_in_threadpool(operation.answer, request, caller, question)
-        except SQLAlchemyError as error:
-            if fault(error) is not Fault.AWAY:
+        except Exception as error:
+            # Who writes talks to the driver itself, which raises errors of its own.
+            if fault(error) not in {Fault.AWAY, Fault.REPEAT}:
                 raise
             return problem(503, answers.AWAY)
 
-    return Route(PREFIX + operation.path, endpoint, methods=["GET"], name=operation.answer.__name__)
+    return Route(
+        PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.answer.__name__
+    )
+
+
+async def _read_parameters(request: Request[State], model: type[BaseModel]) -> BaseModel | Response:
+    parameters = request.query_params
+    times = Counter(name for name, _ in parameters.multi_items())
+    if twice := [{"parameter": name, "detail": "Give it once."} for name in times if times[name] > 1]:
+        return problem(400, "A parameter stands there twice; `errors` says which.", twice)
+    try:
+        return model.model_validate(dict(parameters), context=request.state["settings"])
+    except ValidationError as error:
+        return answers.wrong_parameters(error)
+
+
+async def _read_body(request: Request[State], model: type[BaseModel]) -> BaseModel | Response:
+    body = await body_of(request)
+    if isinstance(body, TurnedAway):
+        # Who has hung up (status 0) hears no answer; the framework wants one all the same.
+        return problem(body.status or 400, body.message or "The body has not arrived.")
+    try:
+        return model.model_validate_json(body or b"{}", context=request.state["settings"])
+    except ValidationError as error:
+        return answers.wrong_fields(error)
 
 
 def _later(method: str, path: str, what: str) -> Route:
@@ -162,10 +186,4 @@ routes = [
     _later("GET", "/campaigns", "Campaigns are"),
     _later("GET", "/campaigns/{ref}", "Campaigns are"),
     _later("GET", "/campaigns/{ref}/timeseries", "Campaigns are"),
-    _later("GET", "/mailings", "Mailings are"),
-    _later("POST", "/mailings/{mailing_id}/resolve", "Mailings are"),
-    _later("POST", "/mailings/{mailing_id}/cancel", "Mailings are"),
-    _later("GET", "/suppressions", "Suppressions are"),
-    _later("POST", "/suppressions", "Suppressions are"),
-    _later("DELETE", "/suppressions", "Suppressions are"),
 ]

@@ -61,7 +61,7 @@ class Action(Enum):
 
     TRACK = "send events and customer updates"
     READ = "read events, customers, campaigns and outcomes"
-    OPERATE = "see and repair rejections"
+    OPERATE = "see and repair rejections, mailings and suppressions"
     SEND = "send letters"
 
 
@@ -130,14 +130,31 @@ class Keyring:
             return self._by_token(project_id, token, now_us)
         return NO_KEY
 
+    def authenticate_alone(self, authorization: bytes | str | None, now_us: int) -> Caller | Refusal:
+        """Who calls, where no path names the project, by Basic alone; never raises.
+
+        The user is a key's ID and the password its secret, or the user is the secret itself: Optilyz
+        wants its key as the user, and a password that some leave blank and some fill with a space.
+        """
+        authorization = _bytes(authorization) if isinstance(authorization, str) else authorization or b""
+        scheme, _, credentials = authorization[: LONGEST_HEADER + 1].partition(b" ")
+        pair = None if len(authorization) > LONGEST_HEADER else _user_and_password(credentials)
+        if scheme.lower() != b"basic" or pair is None:
+            return NO_KEY
+        user, password = pair
+        key = self._by_id.get(user)
+        if key is not None:
+            return key.caller if _opens(key, hash_of(password), now_us) else WRONG_SECRET
+        digest = hash_of(user)
+        key = self._by_hash.get(digest)
+        return key.caller if key is not None and _opens(key, digest, now_us) else UNKNOWN_KEY
+
     def _by_key(self, project_id: int, credentials: bytes, now_us: int) -> Caller | Refusal:
         """*credentials* are ``base64(key_id:secret)``."""
-        try:
-            key_id, colon, secret = binascii.a2b_base64(credentials).partition(b":")
-        except binascii.Error:
+        pair = _user_and_password(credentials)
+        if pair is None:
             return NO_KEY
-        if not colon or not key_id:
-            return NO_KEY
+        key_id, secret = pair
         key = self._by_id.get(key_id)
         if key is None or key.caller.project_id != project_id:
             return UNKNOWN_KEY
@@ -149,6 +166,15 @@ class Keyring:
         if key is None or key.caller.role != Role.PUBLIC or key.caller.project_id != project_id:
             return UNKNOWN_KEY
         return key.caller if _opens(key, digest, now_us) else UNKNOWN_KEY
+
+
+def _user_and_password(credentials: bytes) -> tuple[bytes, bytes] | None:
+    """Both of ``base64(user:password)``; None where it is no such thing or has no user."""
+    try:
+        user, colon, password = binascii.a2b_base64(credentials).partition(b":")
+    except binascii.Error:
+        return None
+    return (user, password) if colon and user else None
 
 
 def _opens(key: _Key, digest: bytes, now_us: int) -> bool:
@@ -198,11 +224,25 @@ class LiveKeyring:
     ) -> Caller | Refusal:
         """As Keyring.authenticate, but asks the database once more before it refuses what may be new."""
         found = self.keyring.authenticate(project_token, authorization, access_token, now_us)
-        if isinstance(found, Refusal) and found.perhaps_new and (reload := self.reload_soon()):
-            # Not awaited as such: whoever is cancelled there would cancel it for all.
-            await asyncio.wait([asyncio.wrap_future(reload)], timeout=LEAST_RELOAD_SECONDS)
+        if isinstance(found, Refusal) and found.perhaps_new and await self._reloaded():
             found = self.keyring.authenticate(project_token, authorization, access_token, now_us)
         return found
+
+    async def authenticate_alone(self, authorization: bytes | str | None, now_us: int) -> Caller | Refusal:
+        """As Keyring.authenticate_alone, with the same second look."""
+        found = self.keyring.authenticate_alone(authorization, now_us)
+        if isinstance(found, Refusal) and found.perhaps_new and await self._reloaded():
+            found = self.keyring.authenticate_alone(authorization, now_us)
+        return found
+
+    async def _reloaded(self) -> bool:
+        """Have the keys read now and wait for it; False when somebody did a moment ago."""
+        reload = self.reload_soon()
+        if reload is None:
+            return False
+        # Not awaited as such: whoever is cancelled there would cancel it for all.
+        await asyncio.wait([asyncio.wrap_future(reload)], timeout=LEAST_RELOAD_SECONDS)
+        return True
 
     def reload_soon(self) -> "Future[None] | None":
         """Have the keys read now; done when they are, or could not be.  Never blocks.

@@ -1,7 +1,6 @@
 """The documents that routes answer with, for what builds them and for /openapi.json.
 
-Events and customers are written as text, from JSON that the database keeps, and so are the answers to
-callbacks; their models are what a test holds that text against.
+Events, customers and answers to callbacks are written as text; a test holds that against their models.
 """
 
 import base64
@@ -38,7 +37,7 @@ class _Document(BaseModel):
 
 
 class EventDocument(_Document):
-    """One event.  *customer_ids* are as sent; *customer* is our number of who it is now."""
+    """*customer_ids* are as sent, *customer* is who it is now; *tied* says why *mailing* is its letter."""
 
     id: int
     customer: int
@@ -50,6 +49,8 @@ class EventDocument(_Document):
     campaign: str | None
     status: str | None
     stage: str | None
+    mailing: str | None
+    tied: str | None
     properties: dict[str, Any]
 
 

@@ -20,11 +20,13 @@ async def healthz(_: Request[State]) -> Response:
 
 
 def readyz(request: Request[State]) -> Response:
-    """Whether a callback could be stored now.
+    """Whether a callback, or a letter, could be stored now.
 
     Why not stands in the log and in `receiver check`.
     """
-    if not request.state["writer"].alive or database.problems(request.state["engine"]):
+    state = request.state
+    alive = state["writer"].alive and state["gateway"].alive
+    if not alive or database.problems(state["engine"]):
         return document(HealthDocument(status="not ready"), 503)
     return document(HealthDocument(status="ready"))
 

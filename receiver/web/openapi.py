@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from receiver.domain.commands import Form
 from receiver.settings import Settings
-from receiver.web import api, callback_schemas, data, health
+from receiver.web import api, callback_schemas, data, gateway, health
 from receiver.web import openapi_parts as parts
 from receiver.web.answers import Operation
 from receiver.web.auth import Action
@@ -28,6 +28,14 @@ from receiver.web.documents import (
     ResultsDocument,
     TimeDocument,
     VendorErrorDocument,
+)
+from receiver.web.gateway_documents import (
+    AutomationsDocument,
+    LetterDocument,
+    LettersDocument,
+    RecipientQuestion,
+    RecipientsQuestion,
+    RefusedLettersDocument,
 )
 from receiver.web.openapi_parts import Answer, Schema, errors, responses, security, words
 from receiver.web.state import State
@@ -54,11 +62,14 @@ def document(settings: Settings) -> Schema:
     for path, method, described in (
         *_callbacks(settings, schemas),
         *map(_told, data.OPERATIONS),
-        # The fields of such a question are parameters; nobody refers to the whole.
-        *[_asked(operation, schemas.pop(operation.question.__name__)) for operation in api.OPERATIONS],
+        *[_asked(operation, schemas[operation.question.__name__]) for operation in api.OPERATIONS],
+        *_passed_on(),
         *_watched(),
     ):
         paths.setdefault(path, {"parameters": parts.path_parameters(path)})[method] = described
+    # The fields of such a question are parameters; nobody refers to the whole.
+    for name in {each.question.__name__ for each in api.OPERATIONS if each.method != "POST"}:
+        del schemas[name]
     package = metadata("receiver")
     return {
         "openapi": "3.1.0",
@@ -71,12 +82,14 @@ def document(settings: Settings) -> Schema:
 def _schemas(settings: Settings) -> Schema:
     operations = (*api.OPERATIONS, *data.OPERATIONS)
     schemas = parts.schemas_of(
-        [operation.question for operation in operations],
+        [*(operation.question for operation in operations), RecipientQuestion, RecipientsQuestion],
         [*(operation.document for operation in operations), *_OF_NO_OPERATION],
     )
-    for operation in data.OPERATIONS:
+    for operation in operations:
         # Which IDs there are is a setting, which no model knows.
-        schemas[operation.question.__name__]["properties"]["customer_ids"] = parts.ref("CustomerIds")
+        fields = schemas[operation.question.__name__].get("properties", {})
+        if "customer_ids" in fields:
+            fields["customer_ids"] = parts.ref("CustomerIds")
     return {**callback_schemas.schemas(settings), **schemas}
 
 
@@ -88,6 +101,10 @@ _OF_NO_OPERATION = (
     ResultsDocument,
     TimeDocument,
     VendorErrorDocument,
+    AutomationsDocument,
+    LetterDocument,
+    LettersDocument,
+    RefusedLettersDocument,
 )
 
 
@@ -138,11 +155,14 @@ def _told(operation: Operation) -> _Described:
 
 
 def _asked(operation: Operation, question: Schema) -> _Described:
-    """Describe an operation of our own API, whose question is a query."""
+    """Describe an operation of our own API, whose question is a query, or the body of a POST."""
     described = _common(operation, ProblemDocument)
-    described["parameters"] = parts.query_parameters(question)
-    described["description"] = getdoc(operation.question)
-    return api.PREFIX + operation.path, "get", described
+    if operation.method == "POST":
+        described["requestBody"] = parts.body(operation.question.__name__)
+    else:
+        described["parameters"] = parts.query_parameters(question)
+        described["description"] = getdoc(operation.question)
+    return api.PREFIX + operation.path, operation.method.lower(), described
 
 
 def _common(operation: Operation, error: type[BaseModel]) -> Schema:
@@ -156,6 +176,28 @@ def _common(operation: Operation, error: type[BaseModel]) -> Schema:
             *errors(operation.errors, error),
         ),
     }
+
+
+def _passed_on() -> Iterator[_Described]:
+    """Describe the gateway."""
+    said: Mapping[str, tuple[type[BaseModel] | None, Sequence[type[BaseModel]]]] = {
+        "recipient": (RecipientQuestion, [LetterDocument]),
+        "recipients": (RecipientsQuestion, [LettersDocument, RefusedLettersDocument]),
+        "automations": (None, [AutomationsDocument]),
+    }
+    for method, path, endpoint in gateway.OPERATIONS:
+        question, answers = said[endpoint.__name__]
+        turned_away = (401, 403, 408, 413, 503) if question else (401, 403, 503)
+        described = {
+            "operationId": endpoint.__name__,
+            **words(getdoc(endpoint)),
+            "security": security(Action.SEND),
+            **({"requestBody": parts.body(question.__name__)} if question else {}),
+            "responses": responses(
+                *(Answer(200, each) for each in answers), *errors(turned_away, VendorErrorDocument)
+            ),
+        }
+        yield gateway.PREFIX + path, method.lower(), described
 
 
 def _watched() -> Iterator[_Described]:

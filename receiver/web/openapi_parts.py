@@ -84,6 +84,8 @@ def _query_parameter(name: str, field: Schema, *, required: bool) -> Schema:
 _PATH_PARAMETERS: Mapping[str, Schema] = {
     "project_token": {"type": "string", "format": "uuid"},
     "rejection_id": {"type": "integer", "minimum": 1},
+    "mailing_id": {"type": "string", "pattern": "^[0-9a-f]{24}$"},
+    "automation_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"},
 }
 
 
@@ -148,7 +150,8 @@ SECURITY_SCHEMES: Mapping[str, Schema] = {
     "Basic": {
         "type": "http",
         "scheme": "basic",
-        "description": "The key's ID as user, its secret as password.",
+        "description": "The key's ID as user, its secret as password; "
+        "with the role sender also its secret as user, and any password.",
     },
     "Token": {
         "type": "apiKey",

@@ -28,6 +28,7 @@ from receiver.store.refused import RejectionFilter
 from receiver.store.reports import EventFilter, Position
 from receiver.web.auth import Action, Caller, may
 from receiver.web.auth import Refusal as NotAllowed
+from receiver.web.intake import TurnedAway
 from receiver.web.state import State
 
 MOST_TYPES = 1000
@@ -47,6 +48,13 @@ async def caller_of(request: Request[State], action: Action) -> Caller | NotAllo
     if isinstance(caller, Caller) and not may(caller.role, action):
         return NotAllowed(403, f"No permission: this key may not {action.value}")
     return caller
+
+
+async def body_of(request: Request[State]) -> bytes | TurnedAway:
+    """The whole body, or why it is not taken."""
+    length = request.headers.get("content-length", "")
+    announced_bytes = int(length[:20]) if length.isascii() and length.isdigit() else 0
+    return await request.state["intake"].body(request.receive, announced_bytes)
 
 
 def event_cursor(position: Position | None) -> str | None:

@@ -4,8 +4,10 @@ from typing import TypedDict
 
 from sqlalchemy import Engine
 
-from receiver.inbound.group import Policy
+from receiver.inbound.deliveries import Policy
 from receiver.inbound.writer import Writer
+from receiver.outbound.gateway import Gateway
+from receiver.outbound.pump import Pump
 from receiver.settings import Settings
 from receiver.web.auth import LiveKeyring
 from receiver.web.intake import Intake
@@ -20,3 +22,5 @@ class State(TypedDict):
     policy: Policy
     writer: Writer
     intake: Intake
+    gateway: Gateway
+    pump: Pump

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver import telemetry
 from receiver.domain.commands import Form, Outcome, Reason, Rejection
-from receiver.inbound.group import Delivery, Verdict
+from receiver.inbound.deliveries import Delivery, Verdict
 from receiver.inbound.writer import NotStored
 from receiver.store.writes import Source
 from receiver.web.auth import Action, Refusal, may

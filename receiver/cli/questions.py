@@ -1,0 +1,49 @@
+"""What commands that ask have in common: the project, and options read as HTTP would read them."""
+
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine
+
+from receiver.cli.session import failed
+from receiver.settings import Settings
+from receiver.store import reports
+from receiver.web.answers import sentences
+from receiver.web.questions import Parameters
+
+ProjectToken = Annotated[str, typer.Argument(metavar="PROJECT_TOKEN", help="See `receiver project list`.")]
+Limit = Annotated[int, typer.Option(metavar="N", help="At most so many, up to 1000.")]
+Cursor = Annotated[str | None, typer.Option(help="Go on where a page ended.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]
+
+Question = TypeVar("Question", bound=Parameters)
+
+
+def question_of(model: type[Question], settings: Settings, **options: object) -> Question:
+    """The options as HTTP would read them; a wrong one is wrong usage."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return model.model_validate(given, context=settings)
+    except ValidationError as error:
+        wrong = [f"{_option(where)}{said}" for where, said in sentences(error)]
+        raise typer.BadParameter(" ".join(wrong)) from None
+
+
+def _option(where: object) -> str:
+    return f"--{str(where[0]).replace('_', '-')}: " if isinstance(where, tuple) and where else ""
+
+
+def project_of(connection: Connection, token: str) -> int:
+    """The number of the project, or the end of the command."""
+    # A token is ASCII; a broken command line can hold what no database can be asked for.
+    project_id = reports.find_project(connection, token) if token.isascii() else None
+    if project_id is None:
+        raise failed("There is no project with this token; `receiver project list` shows them all.")
+    return project_id
+
+
+def project_in(engine: Engine, token: str) -> int:
+    """The same, where nothing else is read with it."""
+    with reports.reading(engine) as connection:
+        return project_of(connection, token)
