@@ -5,34 +5,24 @@ leaves; no transaction is open while it is under way.  Who is killed in between 
 that become `unknown` when their deadline has passed, and wait for a person's word.
 """
 
-import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from random import uniform
 from typing import NamedTuple
 
 from receiver import telemetry
 from receiver.inbound.deliveries import Policy
+from receiver.outbound import access
+from receiver.outbound.access import Limits
 from receiver.outbound.letters import LetterRules
 from receiver.outbound.optilyz import Answer, Denied, Optilyz, Unreached
 from receiver.outbound.settling import NO_SUCH_AUTOMATION, hold_back, settle
-from receiver.settings import Settings
 from receiver.store import asking, slots, writes
 from receiver.store.asking import Due
-from receiver.store.engine import Fault, fault
 from receiver.store.mailings import Route, State
 from receiver.store.sets import Ledger, Transaction
 from receiver.store.slots import Lease, Wait
 
-# A request that has not left by then is not sent any more: somebody else may soon believe it lost.
-_LEAVE_SECONDS = 5.0
-# Beyond the time for an answer: how long a letter's owner has to write down what it was.
-_SETTLE_SECONDS = 10.0
-# So long is what Optilyz said tried to be written down while the database is away.
-_PATIENCE_SECONDS = 300.0
-_MOST_BACK_OFF_SECONDS = 300.0
 # Somebody who has mended the key or the automation shall not wait long to see it work.
 _DENIED_SECONDS = 60.0
 
@@ -74,24 +64,6 @@ class Stopped(NamedTuple):
 Step = Asked | Idle | Wait | Closed | Stopped
 
 
-class Limits(NamedTuple):
-    """How Optilyz may be asked; see the settings of the same names."""
-
-    batch_size: int
-    concurrency: int
-    per_minute: int
-    seconds: float
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        return cls(
-            settings.optilyz_batch_size,
-            settings.optilyz_concurrency,
-            settings.optilyz_per_minute,
-            settings.optilyz_seconds,
-        )
-
-
 class _Claim(NamedTuple):
     lease: Lease
     route: Route
@@ -129,7 +101,7 @@ class Asker:
         claim = self._claim()
         if not isinstance(claim, _Claim):
             return claim
-        if time.monotonic() - began > _LEAVE_SECONDS:
+        if time.monotonic() - began > access.LEAVE_SECONDS:
             answer: Answer = Unreached("This machine was too busy to send the request in time.", None)
         else:
             answer = self._ask(claim)
@@ -138,7 +110,6 @@ class Asker:
     def _claim(self) -> _Claim | Asked | Idle | Wait:
         """Mark the next letters as being asked by us; committed when this returns."""
         now_us = time.time_ns() // 1000
-        until_us = now_us + int((self._limits.seconds + _LEAVE_SECONDS + _SETTLE_SECONDS) * 1_000_000)
         with self._ledger.transaction() as transaction:
             writes.take_turn(transaction, 0)
             asking.forsake(transaction, now_us)
@@ -148,17 +119,10 @@ class Asker:
             letters = hold_back(transaction, due[1], self._policy, self._rules, now_us)
             if not letters:
                 return Asked(len(due[1]))
-            lease = slots.take(
-                transaction,
-                secrets.token_hex(8),
-                now_us,
-                until_us,
-                most=self._limits.concurrency,
-                spacing_us=60_000_000 // self._limits.per_minute,
-            )
+            lease = access.take(transaction, self._limits, now_us)
             if isinstance(lease, Wait):
                 return lease
-            asking.ask(transaction, letters, lease.owner, now_us, until_us)
+            asking.ask(transaction, letters, lease.owner, now_us, self._limits.deadline_us(now_us))
         return _Claim(lease, due[0], letters)
 
     def _others(self, transaction: Transaction) -> Idle | Wait:
@@ -183,22 +147,10 @@ class Asker:
 
     def _settle(self, claim: _Claim, answer: Answer) -> Step:
         """Write down what Optilyz said, however long the database is away for."""
-        give_up = time.monotonic() + _PATIENCE_SECONDS
-        pause = 0.1
-        while True:
-            try:
-                with self._ledger.transaction() as transaction:
-                    done = self._write(transaction, claim, answer)
-            except Exception as error:
-                if fault(error) not in {Fault.AWAY, Fault.REPEAT} or time.monotonic() > give_up:
-                    raise
-                telemetry.log("answer_not_kept", level=logging.WARNING, **telemetry.described(error))
-                time.sleep(pause)
-                pause = min(2 * pause, 5.0)
-                continue
-            for state in done[1]:
-                telemetry.LETTERS.labels(state).inc()
-            return done[0]
+        step, states = access.write_down(self._ledger, lambda each: self._write(each, claim, answer))
+        for state in states:
+            telemetry.LETTERS.labels(state).inc()
+        return step
 
     def _write(self, transaction: Transaction, claim: _Claim, answer: Answer) -> tuple[Step, list[State]]:
         now_us = time.time_ns() // 1000
@@ -214,25 +166,14 @@ class Asker:
             gateway=gateway,
             now_us=now_us,
         )
-        slots.give_back(transaction, claim.lease)
-        return self._door(transaction, answer, len(claim.letters), now_us), states
-
-    def _door(self, transaction: Transaction, answer: Answer, letters: int, now_us: int) -> Step:
-        """Whether Optilyz can be asked on, and when."""
+        closed_us = access.give_back(transaction, claim.lease, answer, now_us)
         if isinstance(answer, Unreached):
-            failures = slots.failures(transaction)
-            seconds = answer.retry_after
-            if seconds is None:
-                seconds = min(_MOST_BACK_OFF_SECONDS, 2.0**failures) * uniform(0.5, 1)  # noqa: S311  # no secret
-            until_us = now_us + int(seconds * 1_000_000)
-            slots.close(transaction, until_us)
-            return Closed(answer.detail, until_us)
-        slots.reached(transaction)
-        if isinstance(answer, Denied) and not (self._run_id is None and answer.status == NO_SUCH_AUTOMATION):
-            if self._run_id is None:
-                slots.close(transaction, now_us + int(_DENIED_SECONDS * 1_000_000))
-            return Stopped(answer.detail)
-        return Asked(letters)
+            return Closed(answer.detail, closed_us), states
+        if not isinstance(answer, Denied) or (gateway and answer.status == NO_SUCH_AUTOMATION):
+            return Asked(len(claim.letters)), states
+        if gateway:
+            slots.close(transaction, now_us + int(_DENIED_SECONDS * 1_000_000))
+        return Stopped(answer.detail), states
 
 
 def ask_until_done(asker: Asker, stop: threading.Event, hear: Hear) -> None:

@@ -4,38 +4,30 @@ As in receiver.outbound.asking no transaction is open while Optilyz is asked, an
 slot.  What state a letter is in is looked up under the lock that its sender needs too.
 """
 
-import logging
-import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from random import uniform
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from receiver import telemetry
 from receiver.inbound.deliveries import Policy
-from receiver.outbound.asking import Limits
+from receiver.outbound import access
+from receiver.outbound.access import Limits
 from receiver.outbound.cancellations import Cancelled, Outcome, outcome_of
 from receiver.outbound.jobs import NotSent, optilyz_of
 from receiver.outbound.letters import LetterRules
 from receiver.outbound.optilyz import Denied, Optilyz, TakenBack, Unknown, Unreached
 from receiver.outbound.settling import tell, told_of
 from receiver.settings import Settings
-from receiver.store import asking, slots, writes
+from receiver.store import asking, writes
 from receiver.store.asking import Letter
-from receiver.store.engine import Fault, fault
 from receiver.store.mailings import Reason, State
 from receiver.store.sets import Ledger, Transaction
 from receiver.store.slots import Lease, Wait
 
-# Beyond the time for an answer: how long it may take until that is written down.
-_SETTLE_SECONDS = 15.0
-# So long is what Optilyz said tried to be written down while the database is away.
-_KEEP_SECONDS = 60.0
-_MOST_BACK_OFF_SECONDS = 300.0
 # Letters of one transaction: callbacks wait only for a moment.
 _LETTERS_A_TIME = 200
 
@@ -118,12 +110,11 @@ class Decider:
         began = time.monotonic()
         answer = step.optilyz.take_back(step.letter.automation, step.vendor_id)
         telemetry.OPTILYZ_SECONDS.labels(type(answer).__name__.lower()).observe(time.monotonic() - began)
-        return self._kept(step, answer)
+        return access.write_down(self._ledger, lambda each: self._keep(each, step, answer))
 
     def _claim(self, project_id: int, mailing_id: str) -> _Claim | Cancelled | Wait | None:
         """What can be decided here is done; for what Optilyz must be asked there is a slot."""
         now_us = _now_us()
-        until_us = now_us + int((self._limits.seconds + _SETTLE_SECONDS) * 1_000_000)
         with self._ledger.transaction() as transaction:
             letter = self._look_up(transaction, project_id, mailing_id, now_us)
             if letter is None:
@@ -137,40 +128,17 @@ class Decider:
                 return Cancelled.of(Outcome.NO_VENDOR_ID)
             if isinstance(self._optilyz, NotSent):
                 return Cancelled.of(Outcome.UNREACHED, str(self._optilyz))
-            lease = slots.take(
-                transaction,
-                secrets.token_hex(8),
-                now_us,
-                until_us,
-                most=self._limits.concurrency,
-                spacing_us=60_000_000 // self._limits.per_minute,
-            )
+            lease = access.take(transaction, self._limits, now_us)
             return (
                 lease if isinstance(lease, Wait) else _Claim(lease, letter, letter.vendor_id, self._optilyz)
             )
 
-    def _kept(self, claim: _Claim, answer: _Answer) -> Cancelled | Unreached:
-        """Write down what Optilyz said, also if the database is away for a moment."""
-        give_up, pause = time.monotonic() + _KEEP_SECONDS, 0.1
-        while True:
-            try:
-                with self._ledger.transaction() as transaction:
-                    return self._keep(transaction, claim, answer)
-            except Exception as error:
-                if fault(error) not in {Fault.AWAY, Fault.REPEAT} or time.monotonic() > give_up:
-                    raise
-                telemetry.log("answer_not_kept", level=logging.WARNING, **telemetry.described(error))
-                time.sleep(pause)
-                pause = min(2 * pause, 5.0)
-
     def _keep(self, transaction: Transaction, claim: _Claim, answer: _Answer) -> Cancelled | Unreached:
         now_us, before = _now_us(), claim.letter
         letter = self._look_up(transaction, before.project_id, before.id, now_us)
-        slots.give_back(transaction, claim.lease)
+        access.give_back(transaction, claim.lease, answer, now_us)
         if isinstance(answer, Unreached):
-            slots.close(transaction, now_us + _pause_us(answer, slots.failures(transaction)))
             return answer
-        slots.reached(transaction)
         if not isinstance(answer, TakenBack):
             return Cancelled.of(Outcome.UNREACHED, answer.detail)
         if letter is None or letter.state != State.QUEUED:
@@ -262,13 +230,6 @@ class Decider:
         asking.decide(transaction, [(each.id, State.CANCELLED, reason, None, now_us) for each in letters])
         told = [told_of(each, State.CANCELLED, reason) for each in letters]
         tell(transaction, letters[0].project_id, told, self._policy, self._rules, now_us)
-
-
-def _pause_us(answer: Unreached, failures: int) -> int:
-    seconds = answer.retry_after
-    if seconds is None:
-        seconds = min(_MOST_BACK_OFF_SECONDS, 2.0**failures) * uniform(0.5, 1)  # noqa: S311  # no secret
-    return int(seconds * 1_000_000)
 
 
 def _now_us() -> int:

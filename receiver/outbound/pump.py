@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from receiver import telemetry
 from receiver.inbound.deliveries import Policy
-from receiver.outbound.asking import Asked, Asker, Closed, Idle, Limits, Step, Stopped
+from receiver.outbound.access import Limits
+from receiver.outbound.asking import Asked, Asker, Closed, Idle, Step, Stopped
 from receiver.outbound.jobs import optilyz_of
 from receiver.outbound.letters import LetterRules
 from receiver.outbound.notices import Notices

@@ -22,7 +22,8 @@ from sqlalchemy import Engine
 from receiver.domain.fields import MAX_TEXT, is_storable
 from receiver.domain.json_text import encode_canonically
 from receiver.inbound.deliveries import Policy
-from receiver.outbound.asking import Asked, Asker, Closed, Hear, Limits, Step, Stopped, ask_until_done
+from receiver.outbound.access import Limits
+from receiver.outbound.asking import Asked, Asker, Closed, Hear, Step, Stopped, ask_until_done
 from receiver.outbound.intending import intend
 from receiver.outbound.jobs import PRESET, Job, NotSent, Progress, Rehearsal, Report, Summary, optilyz_of
 from receiver.outbound.letters import Draft, LetterRules, Order, draft, mailing_id
