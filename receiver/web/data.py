@@ -27,6 +27,7 @@ from receiver.web.questions import (
     AttributesQuestion,
     CustomerEventsQuestion,
     CustomerQuestion,
+    body_of,
     caller_of,
 )
 from receiver.web.state import State
@@ -135,7 +136,7 @@ def _route(operation: Operation) -> Route:
         caller = await caller_of(request, operation.action)
         if isinstance(caller, Refusal):
             return vendor_error(caller.status, caller.message)
-        body = await request.state["intake"].body(request.receive, _announced_bytes(request))
+        body = await body_of(request)
         if isinstance(body, TurnedAway):
             # Who has hung up (status 0) hears no answer; the framework wants one all the same.
             return vendor_error(body.status or 400, body.message)
@@ -151,11 +152,6 @@ def _route(operation: Operation) -> Route:
             return vendor_error(503, answers.AWAY)
 
     return Route(PREFIX + operation.path, endpoint, methods=["POST"], name=operation.answer.__name__)
-
-
-def _announced_bytes(request: Request[State]) -> int:
-    length = request.headers.get("content-length", "")
-    return int(length[:20]) if length.isascii() and length.isdigit() else 0
 
 
 def _later(path: str, what: str) -> Route:

@@ -25,6 +25,7 @@ from receiver.web.answers import vendor_error
 from receiver.web.auth import Action, Caller, Refusal, may
 from receiver.web.gateway_documents import AutomationDocument, AutomationsDocument
 from receiver.web.intake import TurnedAway
+from receiver.web.questions import body_of
 from receiver.web.state import State
 
 PREFIX = "/api/v2/automations"
@@ -80,7 +81,7 @@ async def _passed_on(request: Request[State], caller: Caller, route: mailings.Ro
     state = request.state
     if state["settings"].optilyz_api_key is None:
         return _turned_away(_NO_OPTILYZ_KEY)
-    body = await state["intake"].body(request.receive, _announced_bytes(request))
+    body = await body_of(request)
     if isinstance(body, TurnedAway):
         return _turned_away(body)
     letters = Letters(
@@ -96,11 +97,6 @@ async def _passed_on(request: Request[State], caller: Caller, route: mailings.Ro
         return _turned_away(TurnedAway(cause, 503, _NOT_STORED[cause]))
     state["pump"].wake()
     return Response(text, media_type="application/json")
-
-
-def _announced_bytes(request: Request[State]) -> int:
-    length = request.headers.get("content-length", "")
-    return int(length[:20]) if length.isascii() and length.isdigit() else 0
 
 
 def _turned_away(why: TurnedAway) -> Response:
