@@ -13,7 +13,8 @@ from sqlalchemy import Engine, func, select, update
 from receiver.domain.commands import Form
 from receiver.inbound import ingest
 from receiver.inbound.deliveries import Delivery, Part, Policy, Verdict
-from receiver.outbound.asking import Asker, Limits, Step
+from receiver.outbound.access import Limits
+from receiver.outbound.asking import Asker, Step
 from receiver.outbound.intending import Decided, intend
 from receiver.outbound.jobs import PRESET
 from receiver.outbound.letters import LetterRules, Order, draft, mailing_id

@@ -20,6 +20,8 @@ class SimulatedOptilyz:
     def __init__(self, port: int) -> None:
         self.root = f"http://127.0.0.1:{port}"
         self.url = f"{self.root}/api"
+        # One for all questions: each new one reads the certificates of the whole world first.
+        self._client = httpx2.Client(timeout=60, trust_env=False)
 
     def state(self) -> dict[str, Any]:
         """Everything it has seen; see ``GET /simulator/state``."""
@@ -42,8 +44,11 @@ class SimulatedOptilyz:
         """Forget everything."""
         self._asked("POST", "/simulator/reset")
 
+    def close(self) -> None:
+        self._client.close()
+
     def _asked(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        answer = httpx2.request(method, self.root + path, json=body, timeout=60, trust_env=False)
+        answer = self._client.request(method, self.root + path, json=body)
         answer.raise_for_status()
         document: dict[str, Any] = answer.json()
         return document
@@ -72,8 +77,10 @@ def simulated_optilyz(
             target=running.run, kwargs={"sockets": [listener]}, name="simulated-optilyz"
         )
         thread.start()
+        optilyz = SimulatedOptilyz(port)
         try:
-            yield SimulatedOptilyz(port)
+            yield optilyz
         finally:
+            optilyz.close()
             running.should_exit = True
             thread.join()

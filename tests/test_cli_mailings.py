@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import text, update
 from typer.testing import CliRunner, Result
 
-from receiver.cli import mailings, suppressions
+from receiver.cli import deciding, suppressions
 from receiver.store.tables import slots
 from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
@@ -179,9 +179,12 @@ def test_a_letter_of_unknown_fate_is_resolved(post: Post) -> None:
     (gateway,) = intend(post, "cora", run_id=None)
     post.change(state="unknown", settled_us=NOW_US)
 
-    assert "counts as queued" in said("mailings", "resolve", anna, "--printed", "--note", "seen")
-    assert "run the same `receiver send`" in said("mailings", "resolve", bert, "--not-printed")
-    assert "the service does so by itself" in said("mailings", "resolve", gateway, "--not-printed")
+    assert said("mailings", "resolve", anna, "--printed", "--note", "seen") == (
+        "1 letter: from now on queued at Optilyz.\n"
+    )
+    assert said("mailings", "resolve", bert, gateway, "--not-printed").startswith(
+        "2 letters: to be sent again."
+    )
 
     assert post.letter(anna).message == "seen"
     assert post.states() == {"queued: resolved": 1, "intended": 2}
@@ -199,10 +202,26 @@ def test_a_resolved_letter_can_be_told_to_a_machine(post: Post) -> None:
 def test_what_cannot_be_resolved_ends_in_a_sentence(post: Post) -> None:
     (mailing,) = intend(post, "anna")
 
-    assert failed("mailings", "resolve", mailing, "--printed").startswith("The letter is intended;")
+    assert failed("mailings", "resolve", mailing, "--printed").startswith(f"The letter {mailing} is intended;")
     for nobodys in ("0" * 24, "a\0", "ü"):
         assert failed("mailings", "resolve", nobodys, "--printed").startswith("There is no letter")
     assert run("mailings", "resolve", mailing).exit_code == 2
+    assert run("mailings", "resolve", "--printed").exit_code == 2
+    assert run("mailings", "resolve", "--campaign", "winback", "--printed").exit_code == 2
+
+
+def test_all_unknown_letters_of_a_campaign_are_resolved_at_once(post: Post) -> None:
+    token = post.rows.project.token
+    intend(post, "anna", "bert", "cora")
+    steps(post.asker())
+    post.change(state="unknown", settled_us=NOW_US)
+    intend(post, "dora")
+    command = ["mailings", "resolve", "--campaign", "winback", "--project", token, "--printed"]
+
+    assert document(*command) == {"resolved": 3}
+
+    assert post.states() == {"queued: resolved": 3, "intended": 1}
+    assert document(*command) == {"resolved": 0}
 
 
 # -- cancelling -----------------------------------------------------------------------------------
@@ -247,7 +266,7 @@ def test_what_is_not_decided_is_exit_code_one_and_can_be_run_again(
 ) -> None:
     (mailing,) = intend(post, "anna")
     steps(post.asker())
-    monkeypatch.setattr(mailings, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(deciding, "_PATIENCE_SECONDS", 0.0)
     with monkeypatch.context() as away:
         away.setenv("RECEIVER_OPTILYZ_BASE_URL", NOWHERE)
 

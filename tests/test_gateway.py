@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from receiver.domain.recipients import Code, address_key
 from receiver.inbound.deliveries import Policy
 from receiver.inbound.writer import NotStored
-from receiver.outbound.asking import Asked, Asker, Limits
+from receiver.outbound.access import Limits
+from receiver.outbound.asking import Asked, Asker
 from receiver.outbound.gateway import REPEAT_US, Gateway
 from receiver.outbound.gateway_answers import NUMBERS
 from receiver.outbound.jobs import optilyz_of

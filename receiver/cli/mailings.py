@@ -1,37 +1,23 @@
-"""``receiver mailings``: what became of letters, and what people decide about them."""
+"""``receiver mailings``: letters, and what became of them."""
 
-import signal
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
-from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sqlalchemy import Engine
 
-from receiver import telemetry
+from receiver.cli import deciding
 from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_of, question_of
-from receiver.cli.session import answer_json, failed, opened, settings_or_exit
-from receiver.cli.showing import Cells, printable, write_table
-from receiver.outbound.cancellations import UNDECIDED, Cancelled
-from receiver.outbound.deciding import Decider, Report
-from receiver.settings import Settings
+from receiver.cli.session import answer_json, opened, settings_or_exit
+from receiver.cli.showing import Cells, write_table
 from receiver.store import letters, reports
 from receiver.store.mailings import State
 from receiver.web.mailing_documents import MailingDocument, MailingsDocument, MailingsSummaryDocument
-from receiver.web.mailing_questions import MailingsQuestion, Resolution, WhichMailings
+from receiver.web.mailing_questions import MailingsQuestion, WhichMailings
 
-MailingIdArgument = Annotated[str, typer.Argument(metavar="ID", help="See `receiver mailings list`.")]
 Campaign = Annotated[str | None, typer.Option(metavar="REF", help="Of this campaign.")]
 Customer = Annotated[
     str | None, typer.Option(metavar="NAME=VALUE", help="Of who holds this ID now, as registered=X.")
 ]
-
-# Somebody watches it, and others may be sending for a while.
-_PATIENCE_SECONDS = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +25,7 @@ def register(app: typer.Typer) -> None:
     mailings = typer.Typer(no_args_is_help=True, help="Letters, and what became of them.")
     mailings.command("list")(list_mailings)
     mailings.command("summary")(show_summary)
-    mailings.command("resolve")(resolve)
-    mailings.command("cancel")(cancel)
+    deciding.register(mailings)
     app.add_typer(mailings, name="mailings")
 
 
@@ -106,156 +91,6 @@ def show_summary(project_token: ProjectToken, campaign: Campaign = None, json: J
         typer.echo()
         stages = [(each.stage or "nothing heard yet", each.count) for each in document.stages]
         write_table(("queued, last heard of as", "number"), stages)
-
-
-# -- deciding -------------------------------------------------------------------------------------
-
-
-def resolve(
-    mailing_id: Annotated[str, typer.Argument(metavar="ID", help="See `receiver mailings list`.")],
-    printed: Annotated[
-        bool, typer.Option("--printed/--not-printed", help="Whether it is printed, or will be.")
-    ],
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with the letter.")] = None,
-    json: Json = False,
-) -> None:
-    """Say of a letter of unknown fate whether it is printed.  If not, it is to be sent again."""
-    settings = settings_or_exit()
-    said = question_of(Resolution, settings, printed=printed, note=note)
-    with opened(settings) as engine, _deciding(engine, settings) as decider:
-        project_id = _project_of_letter(engine, mailing_id)
-        was = decider.resolve(project_id, mailing_id, printed=printed, note=said.note)
-        if was != State.UNKNOWN:
-            raise failed(f"The letter is {was}; only one whose fate is unknown can be resolved.")
-        with reports.reading(engine) as connection:
-            row = letters.find_mailing(connection, project_id, mailing_id)
-    assert row is not None, "letters stay"
-    if json:
-        answer_json(MailingDocument.of(row, _now_us()).model_dump())
-    elif printed:
-        typer.echo("The letter counts as queued at Optilyz.")
-    elif row.run_id is None:
-        typer.echo("The letter is to be sent again; the service does so by itself.")
-    else:
-        typer.echo("The letter is to be sent again; run the same `receiver send` once more.")
-
-
-def cancel(
-    mailing_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="See `receiver mailings list`.")
-    ] = None,
-    campaign: Annotated[
-        str | None, typer.Option(metavar="REF", help="All letters of this campaign; needs --project.")
-    ] = None,
-    project: Annotated[
-        str | None, typer.Option(metavar="PROJECT_TOKEN", help="Whose campaign it is.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Keep letters from being sent; Optilyz is asked to drop what is queued there.
-
-    It can be run again.  Exit code 1: something could not be decided yet.
-    """
-    if bool(mailing_ids) == bool(campaign) or bool(campaign) != bool(project):
-        raise typer.BadParameter("Give IDs, or --campaign and --project.")
-    settings = settings_or_exit()
-    telemetry.configure_logging("warning")
-    with opened(settings) as engine, _deciding(engine, settings) as decider, _stopping(decider):
-        if project:
-            question = question_of(WhichMailings, settings, campaign=campaign)
-            done = _cancel_campaign(engine, decider, project, question.campaign or "", json=json)
-        else:
-            done = _cancel_each(engine, decider, mailing_ids or (), json=json)
-        stopped = decider.stop.is_set()
-    if stopped or any(each.outcome in UNDECIDED for each in done):
-        raise failed("Not everything is decided; the same command goes on.")
-
-
-def _cancel_each(engine: Engine, decider: Decider, ids: Sequence[str], *, json: bool) -> list[Cancelled]:
-    # Looked up before the first is cancelled: who mistypes one shall not have to find out which are done.
-    projects = {each: _project_of_letter(engine, each) for each in ids}
-    done: list[Cancelled] = []
-    for mailing_id, project_id in projects.items():
-        cancelled = decider.cancel(project_id, mailing_id)
-        assert cancelled is not None, "letters stay"
-        done.append(cancelled)
-    if json:
-        rows = zip(projects, done, strict=True)
-        answer_json({"data": [{"id": each, **cancelled._asdict()} for each, cancelled in rows]})
-    else:
-        cells = [(each, *cancelled) for each, cancelled in zip(projects, done, strict=True)]
-        write_table(("id", "outcome", "that is"), cells)
-    return done
-
-
-def _cancel_campaign(
-    engine: Engine, decider: Decider, project: str, campaign: str, *, json: bool
-) -> Collection[Cancelled]:
-    with reports.reading(engine) as connection:
-        project_id = project_of(connection, project)
-        fates = letters.summary(connection, project_id, campaign).fates
-    open_ones = {State.INTENDED, State.ASKED, State.QUEUED}
-    with _progress(sum(count for (state, _), count in fates.items() if state in open_ones)) as report:
-        done = decider.cancel_campaign(project_id, campaign, report)
-    if json:
-        rows = [{**each._asdict(), "count": count} for each, count in done.most_common()]
-        answer_json({"data": rows})
-    elif done:
-        cells = [(each.outcome, count, each.detail) for each, count in done.most_common()]
-        write_table(("outcome", "letters", "that is"), cells)
-    else:
-        typer.echo("No letter of this campaign is waiting or queued.")
-    return done
-
-
-# -- what they share ------------------------------------------------------------------------------
-
-
-@contextmanager
-def _deciding(engine: Engine, settings: Settings) -> Iterator[Decider]:
-    with closing(Decider(engine, settings, patience=_PATIENCE_SECONDS)) as decider:
-        yield decider
-
-
-def _project_of_letter(engine: Engine, mailing_id: str) -> int:
-    """Of which project the letter is, or the end of the command."""
-    found = None
-    if mailing_id.isascii() and mailing_id.isalnum():
-        with reports.reading(engine) as connection:
-            found = letters.project_of(connection, mailing_id)
-    if found is None:
-        raise failed(f"There is no letter {printable(mailing_id)}; see `receiver mailings list`.")
-    return found
-
-
-@contextmanager
-def _progress(letters: int) -> Iterator[Report]:
-    """A bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("Cancelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("cancel", total=letters)
-        yield lambda more: bar.advance(task, more)
-
-
-@contextmanager
-def _stopping(decider: Decider) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, lets the letter that is under way end; the second one ends all."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if decider.stop.is_set():
-            raise KeyboardInterrupt
-        decider.stop.set()
-
-    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _now_us() -> int:

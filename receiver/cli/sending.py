@@ -1,10 +1,8 @@
 """``receiver send``: a file of people becomes letters."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 from receiver import telemetry
-from receiver.cli.session import answer_json, failed, opened, settings_or_exit
+from receiver.cli.session import answer_json, failed, opened, settings_or_exit, stopping
 from receiver.cli.showing import write_table
 from receiver.outbound.jobs import PRESET, Job, NotSent, Progress, Rehearsal, Report, Summary
 from receiver.outbound.notices import Notices
@@ -28,6 +26,8 @@ from receiver.outbound.sender import Sender
 from receiver.outbound.templates import WrongTemplate
 from receiver.store.letters import Fates
 from receiver.store.mailings import Route, State
+
+_STOPPING = "Stopping after the request that is under way; the same command goes on later."
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +79,7 @@ def send(
                     rehearsal = sender.rehearse(job, report)
                 _show_rehearsal(rehearsal, json=json)
             else:
-                with _progress() as report, _stopping(sender):
+                with _progress() as report, stopping(sender.stop, _STOPPING):
                     summary = sender.send(job, report)
                 _notify(Notices(engine, settings), summary)
                 _show(summary, json=json)
@@ -177,21 +177,3 @@ def _progress() -> Iterator[Report]:
     finally:
         for bar in shown:
             bar.stop()
-
-
-@contextmanager
-def _stopping(sender: Sender) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, lets the request that is under way end; the second one ends all."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if sender.stop.is_set():
-            raise KeyboardInterrupt
-        sender.stop.set()
-        typer.echo("Stopping after the request that is under way; the same command goes on later.", err=True)
-
-    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

@@ -4,9 +4,12 @@ A command fails with a sentence on standard error and exit code 1, never with a 
 """
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import typer
 from sqlalchemy import Engine
@@ -72,3 +75,22 @@ def _sentence(engine: Engine, error: Exception) -> str:
     # The error's own words may quote a row, so only what is wrong with the database itself is told in words.
     problems = database.problems(engine)
     return "\n".join(problems) or f"The database refused the command ({type(error).__name__}); try again."
+
+
+@contextmanager
+def stopping(stop: threading.Event, sentence: str = "") -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM, sets *stop*, so that what is under way can end; the second ends all."""
+
+    def hear(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        if sentence:
+            typer.echo(sentence, err=True)
+
+    before = [(number, signal.signal(number, hear)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

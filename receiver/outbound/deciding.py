@@ -79,12 +79,39 @@ class Decider:
             letter = self._look_up(transaction, project_id, mailing_id, now_us)
             if letter is None or letter.state != State.UNKNOWN:
                 return letter and State(letter.state)
-            state, reason = (State.QUEUED, Reason.RESOLVED) if printed else (State.INTENDED, None)
-            settled_us = now_us if printed else None
-            asking.decide(transaction, [(letter.id, state, reason, note, settled_us)])
-            told = told_of(letter, state, reason)._replace(message=note)
-            tell(transaction, project_id, [told], self._policy, self._rules, now_us)
+            self._resolve(transaction, [letter], printed, note, now_us)
         return State.UNKNOWN
+
+    def resolve_campaign(self, project_id: int, campaign: str, *, printed: bool, note: str | None) -> int:
+        """As `resolve`, for all letters of the campaign whose fate is unknown; how many those are."""
+        done, after = 0, ""
+        while True:
+            now_us = _now_us()
+            with self._ledger.transaction() as transaction:
+                writes.take_turn(transaction, 0)
+                asking.forsake(transaction, now_us)
+                letters = asking.of_campaign(
+                    transaction, project_id, campaign, {State.UNKNOWN}, after=after, most=_LETTERS_A_TIME
+                )
+                if not letters:
+                    return done
+                self._resolve(transaction, letters, printed, note, now_us)
+            done, after = done + len(letters), letters[-1].id
+
+    def _resolve(
+        self,
+        transaction: Transaction,
+        letters: Sequence[Letter],
+        printed: bool,
+        note: str | None,
+        now_us: int,
+    ) -> None:
+        """*letters*, all of one project, are or are not printed."""
+        state, reason = (State.QUEUED, Reason.RESOLVED) if printed else (State.INTENDED, None)
+        settled_us = now_us if printed else None
+        asking.decide(transaction, [(each.id, state, reason, note, settled_us) for each in letters])
+        told = [told_of(each, state, reason)._replace(message=note) for each in letters]
+        tell(transaction, letters[0].project_id, told, self._policy, self._rules, now_us)
 
     # -- one letter -------------------------------------------------------------------------------
 

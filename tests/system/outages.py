@@ -8,11 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 import pytest
 
-from tests.system.service import Service
+
+class Installed(Protocol):
+    """Something that runs on a database."""
+
+    @property
+    def database_url(self) -> str: ...
 
 
 def sqlite_path(database_url: str) -> Path:
@@ -20,7 +26,7 @@ def sqlite_path(database_url: str) -> Path:
 
 
 @contextmanager
-def sqlite_locked(service: Service) -> Iterator[None]:
+def sqlite_locked(service: Installed) -> Iterator[None]:
     """Another process, this one, holds the write lock."""
     connection = sqlite3.connect(sqlite_path(service.database_url), isolation_level=None, timeout=20)
     try:
@@ -32,7 +38,7 @@ def sqlite_locked(service: Service) -> Iterator[None]:
 
 
 @contextmanager
-def sqlite_read_only(service: Service) -> Iterator[None]:
+def sqlite_read_only(service: Installed) -> Iterator[None]:
     """The file and its log, as `immutable` does it."""
     path = sqlite_path(service.database_url)
     with immutable(path, Path(f"{path}-wal")):
@@ -40,7 +46,7 @@ def sqlite_read_only(service: Service) -> Iterator[None]:
 
 
 @contextmanager
-def postgresql_locked(service: Service) -> Iterator[None]:
+def postgresql_locked(service: Installed) -> Iterator[None]:
     """Another session holds what every writer needs."""
     with psycopg.connect(service.database_url) as connection:
         connection.execute("LOCK TABLE ledger IN EXCLUSIVE MODE")
@@ -48,7 +54,7 @@ def postgresql_locked(service: Service) -> Iterator[None]:
 
 
 @contextmanager
-def postgresql_read_only(service: Service) -> Iterator[None]:
+def postgresql_read_only(service: Installed) -> Iterator[None]:
     """All writes are refused, as after a fail-over to a standby."""
     with psycopg.connect(service.database_url, autocommit=True) as connection:
         name = connection.info.dbname
@@ -63,7 +69,7 @@ def postgresql_read_only(service: Service) -> Iterator[None]:
 
 
 @contextmanager
-def postgresql_hanging(service: Service) -> Iterator[None]:
+def postgresql_hanging(service: Installed) -> Iterator[None]:
     """The server is there and does nothing, as with storage or a virtual machine that stands still."""
     with psycopg.connect(service.database_url) as connection:
         [(data,)] = connection.execute("SHOW data_directory").fetchall()

@@ -62,9 +62,13 @@ _NONE: Settings = {}
 
 def run(*arguments: str, database_url: str, settings: Settings = _NONE) -> subprocess.CompletedProcess[str]:
     """``receiver ...``, whatever comes of it."""
-    environment = _environment({"database_url": database_url, **settings})
     return subprocess.run(
-        [RECEIVER, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [RECEIVER, *arguments],
+        env=environment({"database_url": database_url, **settings}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -81,7 +85,8 @@ def create_project(database_url: str, name: str = "letters") -> Project:
     return Project(document["project_token"], document["public_token"], keys)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """That of a process of ours: of the settings only *settings*."""
     # Compiled files must be kept: the service is started so often that it would otherwise cost minutes.
     dropped = ("RECEIVER_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
@@ -149,7 +154,7 @@ class Service:
         with self._output.open("ab") as output, self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [RECEIVER, "serve", "--port", str(self.port), *arguments],
-                env=_environment({"database_url": self.database_url, **self._settings}),
+                env=environment({"database_url": self.database_url, **self._settings}),
                 stdout=output,
                 stderr=log,
             )
