@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from sqlalchemy import text, update
 from typer.testing import CliRunner, Result
 
-from receiver.cli import deciding, suppressions
+from receiver.cli import build, deciding
 from receiver.store.tables import slots
 from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
@@ -43,10 +42,7 @@ def post(database_url: str, optilyz: SimulatedOptilyz, monkeypatch: pytest.Monke
 
 
 def run(*arguments: str) -> Result:
-    app = typer.Typer(add_completion=False)
-    mailings.register(app)
-    suppressions.register(app)
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(build(), arguments)
 
 
 def said(*arguments: str) -> str:
@@ -202,7 +198,8 @@ def test_a_resolved_letter_can_be_told_to_a_machine(post: Post) -> None:
 def test_what_cannot_be_resolved_ends_in_a_sentence(post: Post) -> None:
     (mailing,) = intend(post, "anna")
 
-    assert failed("mailings", "resolve", mailing, "--printed").startswith(f"The letter {mailing} is intended;")
+    sentence = failed("mailings", "resolve", mailing, "--printed")
+    assert sentence.startswith(f"The letter {mailing} is intended;")
     for nobodys in ("0" * 24, "a\0", "ü"):
         assert failed("mailings", "resolve", nobodys, "--printed").startswith("There is no letter")
     assert run("mailings", "resolve", mailing).exit_code == 2
@@ -304,8 +301,7 @@ def test_a_database_that_is_away_ends_in_sentences(post: Post) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_bar_shows_how_far_a_campaign_is_at_a_terminal(post: Post, tmp_path: Path) -> None:
     intend(post, "anna", "bert")
-    code = "import sys; from receiver.cli import mailings; import typer; app = typer.Typer();"
-    code += "mailings.register(app); app()"
+    code = "from receiver.cli import main; main()"
     arguments = ["mailings", "cancel", "--campaign", "winback", "--project", post.rows.project.token]
     terminal, end = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
