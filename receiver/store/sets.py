@@ -159,6 +159,7 @@ class _PostgresqlTransaction:
 
 
 def _as_text(value: object) -> bytes:
+    assert value is not None, "a parameter that may be null travels in a row"
     return b"\\x" + value.hex().encode() if isinstance(value, bytes) else str(value).encode()
 
 
