@@ -237,6 +237,21 @@ def test_halves_find_the_letter_that_optilyz_dislikes(post: Post, optilyz: Simul
     assert (state["letters_per_request"], state["duplicates"]) == ([1, 2, 4, 4], 0)
 
 
+def test_where_optilyz_refuses_everything_few_addresses_are_blamed_for_it(
+    post: Post, optilyz: SimulatedOptilyz
+) -> None:
+    intend(post, 12)
+    optilyz.fail(*["refuse-whole"] * 30)
+
+    said = [step for step in steps(post.asker()) if isinstance(step, Stopped)]
+
+    assert [each.detail for each in said] == [
+        "Optilyz refuses every request, the last one so: The request is invalid"
+    ]
+    assert post.states() == {"refused: refused_by_optilyz": 2, "intended": 10}
+    assert len(post.suppressions()) == 2
+
+
 @pytest.mark.parametrize("run_id", [7, None])
 def test_a_key_that_is_refused_stops_the_asking_and_leaves_every_letter_due(
     database_url: str, run_id: int | None

@@ -158,6 +158,26 @@ def test_the_gateway_tells_once_a_day_of_an_automation(post: Post, bell: Notices
         assert (len(inbox.messages), untold(post)) == (told, 0)
 
 
+def test_each_campaign_of_the_gateway_is_told_of(post: Post, bell: Notices, inbox: Inbox) -> None:
+    for campaign in ("winback", "spring"):
+        became(post.engine, letters(post, 1, run_id=None, campaign=campaign), "refused")
+        bell.tell()
+
+    assert ["campaign spring" in message for message in inbox.messages] == [False, True]
+
+
+def test_no_address_is_blamed_for_an_automation_that_is_not_there(
+    post: Post, bell: Notices, inbox: Inbox
+) -> None:
+    became(post.engine, letters(post, 2, run_id=None), "refused", reason="unknown_automation")
+
+    bell.tell()
+
+    (message,) = inbox.messages
+    assert "2 letters refused: Optilyz has no such automation" in message
+    assert "address" not in message
+
+
 def test_what_has_just_happened_waits_for_more_of_its_kind(post: Post, bell: Notices, inbox: Inbox) -> None:
     old, new = letters(post, 2)
     became(post.engine, [old], "refused")

@@ -168,6 +168,23 @@ def test_a_limit_is_of_rows_from_the_beginning_and_the_next_run_goes_on_there(
     assert [each.place for each in post.letters()] == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_a_limit_also_holds_for_what_was_prepared_without_one(
+    post: Post, optilyz: SimulatedOptilyz, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, rows(7))
+    with sending(post) as sender:
+
+        def break_off(progress: Progress) -> None:
+            if progress.phase == "sent":
+                sender.stop.set()
+
+        assert sender.send(job(post, path), break_off).stopped == "It was told to stop."
+    with sending(post) as sender:
+        assert sender.send(job(post, path, limit=3)).count(State.QUEUED) == 3
+        assert sender.send(job(post, path)).count(State.QUEUED) == 7
+    assert nothing_twice(optilyz, 7)
+
+
 def test_one_letter_a_request_and_a_variation_for_all(
     post: Post, optilyz: SimulatedOptilyz, tmp_path: Path
 ) -> None:

@@ -218,6 +218,25 @@ def test_a_letter_that_came_back_flags_its_address_and_waits_to_be_told(post: Po
     assert post.fates(person("anna", street="Other"), campaign="next") == ["intended"]
 
 
+def test_a_letter_that_came_back_is_told_of_again_and_flagged_once(post: Post) -> None:
+    (letter,) = post.intend(person("anna"))
+    post.change(state="queued")
+    for second in range(2):
+        bodies = [
+            {
+                "customer_ids": {"registered": "anna"},
+                "event_type": "campaign",
+                "timestamp": 1_760_000_000 + 10 * second + each,
+                "properties": {"status": "returned", "campaign_id": "winback"},
+            }
+            for each in range(2)
+        ]
+        assert [verdict.became.value for verdict in post.call_back(*bodies)] == ["accepted", "accepted"]
+
+    (flagged,) = post.suppressions()
+    assert flagged.mailing_id == letter.mailing
+
+
 @pytest.mark.parametrize("revoke", [True, False])
 def test_a_letter_that_came_back_takes_the_consent_back_where_that_is_wanted(
     database_url: str, revoke: bool

@@ -53,7 +53,7 @@ class Group:
         self._events: list[Row] = []
         self._rejections: list[Row] = []
         self._repeats: dict[int, tuple[int, int]] = {}
-        self._suppressions: list[Row] = []
+        self._suppressions: dict[tuple[int, bytes], Row] = {}
         self._any_merged = False
         by_project: dict[int, list[Holding]] = {}
         for project_id, kind, value, customer_id, used_us in holdings:
@@ -161,8 +161,10 @@ class Group:
         if customer is None or address_key is None:
             return
         now_us = delivery.received_us
-        about = next(self._ids), delivery.project_id, customer, Kind.BAD_ADDRESS.value
-        self._suppressions.append((*about, address_key, note, mailing, now_us, None))
+        if (customer, address_key) not in self._suppressions:
+            about = next(self._ids), delivery.project_id, customer, Kind.BAD_ADDRESS.value
+            row = (*about, address_key, note, mailing, now_us, None)
+            self._suppressions[customer, address_key] = row
         if self._policy.revoked_property:
             self._properties.append((customer, self._policy.revoked_property, "false", now_us, False))
 
@@ -221,7 +223,7 @@ class Group:
                 rows.append((project_id, kind, value, holder, used_us))
             result.dropped_ids += [(project_id, *each) for each in changes.evicted]
         result.merges = list(merged.items())
-        result.events, result.suppressions = self._events, self._suppressions
+        result.events, result.suppressions = self._events, list(self._suppressions.values())
         if merged:
             result.events = [_of_survivor(row, merged) for row in result.events]
             result.suppressions = [_of_survivor(row, merged) for row in result.suppressions]

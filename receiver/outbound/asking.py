@@ -15,7 +15,7 @@ from receiver.inbound.deliveries import Policy
 from receiver.outbound import access
 from receiver.outbound.access import Limits
 from receiver.outbound.letters import LetterRules
-from receiver.outbound.optilyz import Answer, Denied, Optilyz, Unreached
+from receiver.outbound.optilyz import Answer, Answered, Denied, Optilyz, Queued, Refused, Unreached
 from receiver.outbound.settling import NO_SUCH_AUTOMATION, hold_back, settle
 from receiver.store import asking, slots, writes
 from receiver.store.asking import Due
@@ -25,6 +25,9 @@ from receiver.store.slots import Lease, Wait
 
 # Somebody who has mended the key or the automation shall not wait long to see it work.
 _DENIED_SECONDS = 60.0
+
+# So many letters in a row, each alone after a request that was refused as a whole, may be refused.
+_MOST_REFUSED_ALONE = 3
 
 Compose = Callable[[Sequence[str]], str | Denied]
 """Recipients, each as JSON, into the body of a request for many."""
@@ -71,7 +74,8 @@ class _Claim(NamedTuple):
 
 
 class Asker:
-    """Makes one request after the other for the letters of a run, or of the gateway (*run_id* None).
+    """Makes one request after the other for the letters of a run, or of the gateway (*run_id* None); of a
+    run perhaps only for the rows *up_to* one of the file.
 
     For one thread; the number of requests at once is bound in the database, for all of them together.
     """
@@ -85,6 +89,7 @@ class Asker:
         limits: Limits,
         *,
         run_id: int | None = None,
+        up_to: int | None = None,
         compose: Compose = compose,
     ) -> None:
         self._ledger = ledger
@@ -93,6 +98,8 @@ class Asker:
         self._rules = rules
         self._limits = limits
         self._run_id = run_id
+        self._up_to = up_to
+        self._refused_alone = 0
         self._compose = compose
 
     def step(self) -> Step:
@@ -104,7 +111,7 @@ class Asker:
         if time.monotonic() - began > access.LEAVE_SECONDS:
             answer: Answer = Unreached("This machine was too busy to send the request in time.", None)
         else:
-            answer = self._ask(claim)
+            answer = self._doubted(claim, self._ask(claim))
         return self._settle(claim, answer)
 
     def _claim(self) -> _Claim | Asked | Idle | Wait:
@@ -113,15 +120,16 @@ class Asker:
         with self._ledger.transaction() as transaction:
             writes.take_turn(transaction, 0)
             asking.forsake(transaction, now_us)
-            due = asking.due(transaction, self._run_id, self._limits.batch_size)
+            due = asking.due(transaction, self._run_id, self._limits.batch_size, self._up_to)
             if due is None:
                 return self._others(transaction)
-            letters = hold_back(transaction, due[1], self._policy, self._rules, now_us)
-            if not letters:
-                return Asked(len(due[1]))
             lease = access.take(transaction, self._limits, now_us)
             if isinstance(lease, Wait):
                 return lease
+            letters = hold_back(transaction, due[1], self._policy, self._rules, now_us)
+            if not letters:
+                slots.give_back(transaction, lease)
+                return Asked(len(due[1]))
             asking.ask(transaction, letters, lease.owner, now_us, self._limits.deadline_us(now_us))
         return _Claim(lease, due[0], letters)
 
@@ -141,6 +149,23 @@ class Asker:
         else:
             answer = self._optilyz.enqueue_many(automation, body.encode(), len(bodies))
         telemetry.OPTILYZ_SECONDS.labels(type(answer).__name__.lower()).observe(time.monotonic() - began)
+        return answer
+
+    def _doubted(self, claim: _Claim, answer: Answer) -> Answer:
+        """*answer*, unless one letter after the other is refused, alone after the request that it was in:
+        then it is not they who are to blame, and no more addresses are marked as bad for it."""
+        if not isinstance(answer, Answered):
+            return answer
+        if (
+            claim.route is Route.MANY
+            and claim.letters[0].together == 1
+            and isinstance(answer.fates[0], Refused)
+        ):
+            self._refused_alone += 1
+            if self._refused_alone >= _MOST_REFUSED_ALONE:
+                return Denied(0, f"Optilyz refuses every request, the last one so: {answer.fates[0].message}")
+        elif any(isinstance(fate, Queued) for fate in answer.fates):
+            self._refused_alone = 0
         return answer
 
     # -- what became of them ----------------------------------------------------------------------

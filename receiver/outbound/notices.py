@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from receiver import telemetry
 from receiver.domain.moments import DAY_US
 from receiver.settings import Settings
-from receiver.store import said, writes
+from receiver.store import reports, said, writes
 from receiver.store.engine import fault
 from receiver.store.said import Untold
 from receiver.store.sets import Ledger
@@ -25,6 +25,7 @@ _SETTLING_US = 10 * 1_000_000
 
 _SENTENCES = {
     "refused": "{count} refused by Optilyz; their addresses are marked as bad until they change.",
+    "unknown_automation": "{count} refused: Optilyz has no such automation, or it is not live.",
     "unknown": "{count} without an answer: nobody knows whether they are printed. Look them up at Optilyz,"
     " then run `receiver mailings resolve`.",
     "returned": "{count} came back; their addresses are marked as bad until they change.",
@@ -36,6 +37,7 @@ class Notices:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._urls = [url.get_secret_value() for url in settings.alert_urls]
+        self._engine = engine
         self._ledger = Ledger(engine)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
@@ -52,7 +54,10 @@ class Notices:
     def _run(self) -> None:
         while not self._stop.wait(_SECONDS):
             try:
-                self.tell(before_us=time.time_ns() // 1000 - _SETTLING_US)
+                with reports.reading(self._engine) as connection:
+                    news = said.is_anything_untold(connection)
+                if news:
+                    self.tell(before_us=time.time_ns() // 1000 - _SETTLING_US)
             except Exception as error:
                 level = logging.ERROR if fault(error) is None else logging.WARNING
                 telemetry.log("notice_failed", level=level, **telemetry.described(error))

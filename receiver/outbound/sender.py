@@ -98,10 +98,11 @@ class Sender:
         optilyz = optilyz_of(self._settings)
         opened = self._open(job)
         run_id = self._prepare(opened, job.limit, report)
-        stopped = None if self.stop.is_set() else self._ask(optilyz, run_id, opened, report)
-        if self.stop.is_set():
-            stopped = stopped or "It was told to stop."
-        return self._summary(run_id, stopped)
+        stopped = None if self.stop.is_set() else self._ask(optilyz, run_id, opened, job.limit, report)
+        summary = self._summary(run_id, stopped)
+        if self.stop.is_set() and not stopped and summary.count(State.INTENDED, State.ASKED):
+            return summary._replace(stopped="It was told to stop.")
+        return summary
 
     def rehearse(self, job: Job, report: Report = lambda _: None) -> Rehearsal:
         """Say what `send` would do with the whole job; nothing is written and nobody is asked."""
@@ -214,7 +215,9 @@ class Sender:
 
     # -- sending ----------------------------------------------------------------------------------
 
-    def _ask(self, optilyz: Optilyz, run_id: int, opened: _Opened, report: Report) -> str | None:
+    def _ask(
+        self, optilyz: Optilyz, run_id: int, opened: _Opened, up_to: int | None, report: Report
+    ) -> str | None:
         """Ask for all letters of the run that are due; why some still are, if so."""
         unreached = 0
         why: list[str] = []
@@ -239,7 +242,7 @@ class Sender:
 
         threads = self._settings.optilyz_concurrency
         with ThreadPoolExecutor(threads) as pool:
-            works = [pool.submit(self._work, optilyz, run_id, opened, hear) for _ in range(threads)]
+            works = [pool.submit(self._work, optilyz, run_id, opened, up_to, hear) for _ in range(threads)]
             try:
                 for work in as_completed(works):
                     work.result()
@@ -247,7 +250,7 @@ class Sender:
                 over.set()
         return why[0] if why else None
 
-    def _work(self, optilyz: Optilyz, run_id: int, opened: _Opened, hear: Hear) -> None:
+    def _work(self, optilyz: Optilyz, run_id: int, opened: _Opened, up_to: int | None, hear: Hear) -> None:
         ledger = Ledger(self._engine)
         asker = Asker(
             ledger,
@@ -256,6 +259,7 @@ class Sender:
             self._rules,
             Limits.of(self._settings),
             run_id=run_id,
+            up_to=up_to,
             compose=opened.compose,
         )
         try:

@@ -14,7 +14,10 @@ from receiver.store.tables import mailings, slots
 
 
 class Due(NamedTuple):
-    """A letter whose turn it is; *body* is the recipient as JSON, *ids* the text of an object."""
+    """A letter whose turn it is, at most so many *together*.
+
+    *body* is the recipient as JSON, *ids* the text of an object.
+    """
 
     id: str
     project_id: int
@@ -24,6 +27,7 @@ class Due(NamedTuple):
     ids: str
     body: bytes
     address_key: bytes | None
+    together: int
 
 
 class Settled(NamedTuple):
@@ -79,10 +83,15 @@ def forsake(transaction: Transaction, now_us: int) -> None:
     )
 
 
-def due(transaction: Transaction, run_id: int | None, most: int) -> tuple[Route, list[Due]] | None:
-    """The letters of the next request, at most so many: those of a run, or of the gateway (None)."""
+def due(
+    transaction: Transaction, run_id: int | None, most: int, up_to: int | None = None
+) -> tuple[Route, list[Due]] | None:
+    """The letters of the next request, at most so many: those of a run, *up_to* a row of its file, or of
+    the gateway (None)."""
     which, place = ("run_id = ?", (run_id,)) if run_id is not None else ("run_id IS NULL", ())
     which += f" AND state = '{State.INTENDED}'"
+    if up_to is not None:
+        which, place = f"{which} AND place <= ?", (*place, up_to)
     first = transaction.execute(
         f"SELECT project_id, automation, route, together FROM mailings WHERE {which} ORDER BY id LIMIT 1",
         place,

@@ -115,7 +115,13 @@ HEARD = Given(
     f" state = CASE WHEN {_TAKEN} THEN 'queued' ELSE mailings.state END"
     " FROM given WHERE mailings.id = given.id",
 )
-INSERT_SUPPRESSIONS = Insert(suppressions)
+# A letter that comes back is told of more than once.
+ADD_SUPPRESSIONS = Given(
+    columns_of(suppressions),
+    "INSERT INTO suppressions SELECT DISTINCT * FROM given WHERE NOT EXISTS (SELECT 1 FROM suppressions AS s"
+    " WHERE s.customer_id = given.customer_id AND s.kind = given.kind"
+    " AND s.address_key = given.address_key AND s.lifted_us IS NULL)",
+)
 
 # -- what a callback is about ---------------------------------------------------------------------
 

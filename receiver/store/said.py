@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from receiver.store.mailings import State
+from sqlalchemy import Connection, exists, select, text
+
+from receiver.store.mailings import Reason, State
 from receiver.store.sets import Insert, Transaction
-from receiver.store.tables import gateway_answers, notices
+from receiver.store.tables import gateway_answers, mailings, notices
 
 _INSERT_ANSWER = Insert(
     gateway_answers,
@@ -37,7 +39,8 @@ def keep_answer(
 
 
 class Untold(NamedTuple):
-    """Letters of one kind that nobody was told of; *what* is ``refused``, ``unknown`` or ``returned``."""
+    """Letters of one kind that nobody was told of; *what* is ``refused``, ``unknown_automation``,
+    ``unknown`` or ``returned``."""
 
     project_id: int
     run_id: int | None
@@ -49,15 +52,23 @@ class Untold(NamedTuple):
     @property
     def subject(self) -> str:
         """What is told of once."""
-        return f"{self.what} {self.automation if self.run_id is None else self.run_id}"
+        if self.run_id is not None:
+            return f"{self.what} {self.run_id}"
+        return f"{self.what} {self.automation} {self.campaign or ''}"
 
 
-_WHAT = "CASE WHEN stage = 'returned' THEN 'returned' ELSE state END"
-# What was heard or decided meanwhile may have made it all good.
-_BEFORE = (
-    "untold AND coalesce(heard_us, settled_us) < ?"
-    f" AND (stage = 'returned' OR state IN ('{State.REFUSED}', '{State.UNKNOWN}'))"
+_WHAT = (
+    "CASE WHEN stage = 'returned' THEN 'returned'"
+    f" WHEN reason = '{Reason.UNKNOWN_AUTOMATION}' THEN reason ELSE state END"
 )
+# What was heard or decided meanwhile may have made it all good.
+_NEWS = f"untold AND (stage = 'returned' OR state IN ('{State.REFUSED}', '{State.UNKNOWN}'))"
+_BEFORE = f"{_NEWS} AND coalesce(heard_us, settled_us) < ?"
+
+
+def is_anything_untold(connection: Connection) -> bool:
+    """Whether there may be news.  Only reads."""
+    return bool(connection.execute(select(exists().where(text(_NEWS)).select_from(mailings))).scalar_one())
 
 
 def untold(transaction: Transaction, run_id: int | None, before_us: int) -> list[Untold]:

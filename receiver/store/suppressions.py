@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from receiver.domain.commands import ExternalId
-from receiver.store.mailings import INSERT_SUPPRESSIONS, Kind
-from receiver.store.sets import Row, Transaction
+from receiver.store.mailings import Kind
+from receiver.store.sets import Insert, Row, Transaction
 from receiver.store.tables import customer_ids, suppressions
 
 Ids = dict[str, list[str]]
@@ -125,9 +125,12 @@ def open_one(transaction: Transaction, customer: int, kind: Kind, address_key: b
     return next((number for number, key in rows if (key and bytes(key)) == address_key), None)
 
 
+_INSERT = Insert(suppressions)
+
+
 def add(transaction: Transaction, row: Row) -> None:
     """*row* in the order of the columns of the table."""
-    transaction.insert(INSERT_SUPPRESSIONS, [row])
+    transaction.insert(_INSERT, [row])
 
 
 def exists(transaction: Transaction, project_id: int, number: int) -> bool:

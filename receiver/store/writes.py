@@ -197,7 +197,7 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (mailings.MERGE_SUPPRESSIONS, writes.merges),
         (_INSERT_EVENTS, writes.events),
         (mailings.HEARD, writes.heard),
-        (mailings.INSERT_SUPPRESSIONS, writes.suppressions),
+        (mailings.ADD_SUPPRESSIONS, writes.suppressions),
         (_INSERT_REJECTIONS, writes.rejections),
         (_REPEAT_REJECTIONS, writes.repeated_rejections),
         (_INSERT_CLAIMS, writes.claims),
