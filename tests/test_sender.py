@@ -131,7 +131,8 @@ def test_the_same_job_again_sends_nothing(post: Post, optilyz: SimulatedOptilyz,
         first = sender.send(job(post, path))
         again = sender.send(job(post, path))
     with sending(post) as sender:
-        assert first == again == sender.send(job(post, path))
+        assert again == sender.send(job(post, path)) == first._replace(before=3)
+    assert first.before == 0
     assert nothing_twice(optilyz, 3)
     assert len(post.letters()) == 3
 
@@ -419,7 +420,7 @@ def test_two_senders_of_the_same_job_share_it_and_send_no_letter_twice(
 
         first, second = [done.result() for done in [pool.submit(send) for _ in range(2)]]
 
-        assert first == second
+        assert first._replace(before=0) == second._replace(before=0)
         assert first.fates == {("queued", None): 650, ("suppressed", "already_mailed"): 20}
         assert adds_up(first, post)
         assert nothing_twice(optilyz, 650)

@@ -102,6 +102,12 @@ def _show(summary: Summary, *, json: bool) -> None:
         answer_json({"rows": summary.rows, "letters": _documents(summary.fates), "stopped": summary.stopped})
     else:
         _show_fates(summary.rows, summary.fates)
+    if 0 < summary.rows == summary.before:
+        typer.echo(
+            "All rows were prepared by an earlier call of the same command, so the figures are of both. For"
+            " one more letter to the same people give another --campaign.",
+            err=True,
+        )
     if summary.count(State.UNKNOWN):
         typer.echo(
             "Of the unknown ones nobody knows whether they are printed: look them up at Optilyz, then run"

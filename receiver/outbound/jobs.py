@@ -57,12 +57,14 @@ class Summary(NamedTuple):
         rows: of the file, prepared so far; as many letters are in *fates*.
         fates: (state, reason) -> letters; the reason is None for those that are in order.
         stopped: why letters are still waiting, in a sentence; None where none are.
+        before: rows that an earlier call for the same job had prepared.
     """
 
     run_id: int
     rows: int
     fates: Fates
-    stopped: str | None
+    stopped: str | None = None
+    before: int = 0
 
     def count(self, *states: State) -> int:
         """Letters in any of *states*."""

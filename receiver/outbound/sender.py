@@ -97,9 +97,10 @@ class Sender:
         """
         optilyz = optilyz_of(self._settings)
         opened = self._open(job)
-        run_id = self._prepare(opened, job.limit, report)
+        run_id, before = self._begin(opened)
+        self._prepare(run_id, before, opened, job.limit, report)
         stopped = None if self.stop.is_set() else self._ask(optilyz, run_id, opened, job.limit, report)
-        summary = self._summary(run_id, stopped)
+        summary = self._summary(run_id)._replace(stopped=stopped, before=before)
         if self.stop.is_set() and not stopped and summary.count(State.INTENDED, State.ASKED):
             return summary._replace(stopped="It was told to stop.")
         return summary
@@ -156,9 +157,8 @@ class Sender:
 
     # -- preparing --------------------------------------------------------------------------------
 
-    def _prepare(self, opened: _Opened, limit: int | None, report: Report) -> int:
-        """Put the letters of all rows on disk that are not there yet; the number of the run."""
-        run_id, done = self._begin(opened)
+    def _prepare(self, run_id: int, done: int, opened: _Opened, limit: int | None, report: Report) -> None:
+        """Put the letters of all rows on disk that are not there yet."""
         people = opened.people
         chunks = _chunks(people.rows(done), None if limit is None else max(0, limit - done))
         drafted: Iterator[list[Draft]] = (self._drafts(chunk, opened) for chunk in chunks)
@@ -169,10 +169,9 @@ class Sender:
             # Somebody else may be at the same run; then we share it.
             while rest := [letter for letter in drafts if letter.place > done]:
                 if self.stop.is_set():
-                    return run_id
+                    return
                 done = self._intend(run_id, done, rest, opened.order)
             report(Progress("prepared", people.position, people.size))
-        return run_id
 
     def _begin(self, opened: _Opened) -> tuple[int, int]:
         """The run and how many of its rows are prepared."""
@@ -222,7 +221,7 @@ class Sender:
         unreached = 0
         why: list[str] = []
         over = threading.Event()
-        summary = self._summary(run_id, None)
+        summary = self._summary(run_id)
         total = summary.rows - summary.count(State.SUPPRESSED)
         done = total - summary.count(State.INTENDED, State.ASKED)
         report(Progress("sent", done, total))
@@ -274,9 +273,9 @@ class Sender:
         body = recipients[0] if order.route is Route.ONE else opened.compose(recipients)
         return url, body.detail if isinstance(body, Denied) else body
 
-    def _summary(self, run_id: int, stopped: str | None) -> Summary:
+    def _summary(self, run_id: int) -> Summary:
         with reports.reading(self._engine) as connection:
-            return Summary(run_id, *letters.fates_of_run(connection, run_id), stopped)
+            return Summary(run_id, *letters.fates_of_run(connection, run_id))
 
 
 def _chunks(
