@@ -6,6 +6,7 @@ that the clients of Optilyz fill in (contract, 5.3).
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from string import ascii_letters, digits
 from typing import NamedTuple
@@ -49,6 +50,7 @@ FIELDS = (
 _ORDER = {name: index for index, name in enumerate(FIELDS)}
 _NAMES = ("companyName1", "lastName", "fullName")
 _EXCLUDED_BY = {"fullName": ("firstName", "lastName"), "address1": ("street", "houseNumber")}
+_LINE = ("street", "houseNumber", "address1")
 _POSTAL = ("careOf", "address2", "address3", "zipCode", "city", "country")
 _BARE = ("variation", "vouchers")
 
@@ -135,7 +137,7 @@ def _read_fields(sent: Mapping[str, object], known_only: bool) -> tuple[dict[str
 
 def _is_plain(text: str) -> bool:
     """Tell whether *text* is storable, neither empty nor too long, and begins with a letter or digit."""
-    return text.isascii() and text[:1].isalnum() and len(text) <= MAX_TEXT and "\0" not in text
+    return text[:1].isalnum() and len(text) <= MAX_TEXT and is_storable(text)
 
 
 def _read_text(field: str, sent: object, any_character: bool) -> str | Violation:
@@ -265,8 +267,8 @@ def address_key(address: Mapping[str, str]) -> bytes:
     Names do not count: a letter to somebody else at a bad address comes back too.  Neither do case,
     punctuation and white space, nor whether street and number stand in one field or two.
     """
-    line = "".join(address.get(name, "") for name in ("street", "houseNumber", "address1"))
-    parts = [_bare(line), *(_bare(address.get(name, "")) for name in _POSTAL)]
+    line = b"".join([_bare(address[name]) for name in _LINE if name in address])
+    parts = [line, *[_bare(address[name]) if name in address else b"" for name in _POSTAL]]
     return blake2b(b"\n".join(parts), digest_size=16).digest()
 
 
@@ -277,6 +279,12 @@ def _bare(text: str) -> bytes:
     """Give the letters, marks and digits of *text* in one case and one way of composing them."""
     if text.isascii():
         return text.lower().encode().translate(None, _NEITHER_LETTER_NOR_DIGIT)
+    return _folded(text)
+
+
+# Many people live in few streets and cities.
+@lru_cache(8192)
+def _folded(text: str) -> bytes:
     # First and last: an accent that stands alone (l´Église) would be put on another letter, and a
     # fraction comes apart into digits and a stroke.
     folded = normalize("NFKC", normalize("NFKC", _lettered(text)).casefold())
