@@ -15,9 +15,10 @@ from receiver.inbound import ingest
 from receiver.inbound.deliveries import Delivery, Part, Policy, Verdict
 from receiver.outbound.access import Limits
 from receiver.outbound.asking import Asker, Step
+from receiver.outbound.drafting import context_of, draft
 from receiver.outbound.intending import Decided, intend
 from receiver.outbound.jobs import PRESET
-from receiver.outbound.letters import LetterRules, Order, draft, mailing_id
+from receiver.outbound.letters import LetterRules, Order, mailing_id
 from receiver.outbound.optilyz import Optilyz
 from receiver.outbound.people import Person
 from receiver.outbound.simulator import AUTOMATION
@@ -82,7 +83,7 @@ class Post:
         template = template or Template.load(PRESET, rules.kinds)
         of_all = self.order(**order)
         drafts = [
-            draft(each, template, of_all, of_all.context(), rules, mailing_id(now_us, number))
+            draft(each, template, of_all, context_of(of_all), rules, mailing_id(now_us, number))
             for number, each in enumerate(people)
         ]
         with self.ledger.transaction() as transaction:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from receiver import telemetry
-from receiver.cli import build
+from receiver.cli import MODULES, build
 from receiver.domain.callbacks import MAX_EVENT_BYTES
 from receiver.domain.commands import Reason
 from receiver.domain.exact_json import MAX_DEPTH
@@ -72,6 +72,13 @@ def test_every_command_is_in_the_readme() -> None:
 
     assert len(commands) > 5
     assert [name for name in commands if f"`receiver {name}" not in README] == []
+
+
+def test_each_command_comes_from_the_module_that_is_said_to_have_it() -> None:
+    for commands in MODULES.values():
+        for name in commands:
+            group = typer.main.get_command(build(name))
+            assert set(group.commands) == set(commands)  # type: ignore[attr-defined]  # a group, which has them
 
 
 # -- routes and who may ask them ------------------------------------------------------------------

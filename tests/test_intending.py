@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from receiver.domain.recipients import address_key
+from receiver.outbound.drafting import first_of
 from receiver.outbound.intending import consents
-from receiver.outbound.letters import first_of
 from receiver.outbound.people import Unreadable
 from receiver.outbound.templates import Template
 from receiver.store.mailings import State

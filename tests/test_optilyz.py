@@ -226,7 +226,8 @@ def test_each_request_has_a_connection_of_its_own(vendor: Vendor) -> None:
 
 
 def test_the_key_shows_nowhere(vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for library in (None, "httpx2", "httpcore2"):
+        caplog.set_level(logging.DEBUG, library)
     vendor.answers(401)
     optilyz = client(vendor)
 

@@ -1,15 +1,28 @@
 """The commands: ``receiver ...``.  Each module of this room adds its own."""
 
-from importlib import metadata
+import sys
+from collections.abc import Mapping
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 
-from receiver.cli import demo, keys, mailings, reads, sending, serving, simulating, suppressions
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "serving": ("serve", "migrate", "check"),
+    "keys": ("project", "key"),
+    "reads": ("events", "outcomes", "rejections"),
+    "sending": ("send",),
+    "mailings": ("mailings",),
+    "suppressions": ("suppressions",),
+    "simulating": ("simulate",),
+    "demo": ("demo",),
+}
+"""The commands of each module."""
 
 
-def build() -> typer.Typer:
-    """The whole command line."""
+def build(command: str | None = None) -> typer.Typer:
+    """The whole command line, or what is needed of it for one *command*: a start need not wait for what
+    the others import."""
     app = typer.Typer(
         name="receiver",
         help="The two-way gateway between Bloomreach Engagement and Optilyz direct mail.",
@@ -19,14 +32,15 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    for module in (serving, keys, reads, sending, mailings, suppressions, simulating, demo):
-        module.register(app)
+    wanted = [name for name, commands in MODULES.items() if command in commands] or MODULES
+    for name in wanted:
+        import_module(f"receiver.cli.{name}").register(app)
     return app
 
 
 def main() -> None:
     """The console script."""
-    build()()
+    build(sys.argv[1] if len(sys.argv) > 1 else None)()
 
 
 def _say_version(asked: bool) -> None:

@@ -6,32 +6,13 @@ The difference that matters is between `NotSent` and `Lost`: after the first the
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import httpx2
 
+from receiver.outbound.heard import Heard, Lost, NotSent
+
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _CONNECT_SECONDS = 10.0
-
-
-class Heard(NamedTuple):
-    """An answer whose head arrived; *body* is None where it was cut off, broken, too long or too late."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | None
-
-
-class NotSent(NamedTuple):
-    """The other side has certainly not seen the request; *error* is the name of what was in the way."""
-
-    error: str
-
-
-class Lost(NamedTuple):
-    """The request left and no answer came; *error* names how it ended."""
-
-    error: str
 
 
 class Exchange:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
-from receiver.outbound.exchange import Exchange, Heard, Lost, NotSent
+from receiver.outbound.heard import Heard, Lost, NotSent
 
 MAX_MESSAGE = 2000
 MAX_RETRY_SECONDS = 3600.0
@@ -86,6 +86,8 @@ class Optilyz:
     """
 
     def __init__(self, base_url: str, api_key: str, *, seconds: float) -> None:
+        from receiver.outbound.exchange import Exchange  # a tenth of a second, for those alone who ask
+
         self._automations = f"{base_url.rstrip('/')}/v2/automations"
         self._exchange = Exchange(api_key, seconds=seconds)
 

@@ -24,9 +24,10 @@ from receiver.domain.json_text import encode_canonically
 from receiver.inbound.deliveries import Policy
 from receiver.outbound.access import Limits
 from receiver.outbound.asking import Asked, Asker, Closed, Hear, Step, Stopped, ask_until_done
+from receiver.outbound.drafting import context_of, draft
 from receiver.outbound.intending import intend
 from receiver.outbound.jobs import PRESET, Job, NotSent, Progress, Rehearsal, Report, Summary, optilyz_of
-from receiver.outbound.letters import Draft, LetterRules, Order, draft, mailing_id
+from receiver.outbound.letters import Draft, LetterRules, Order, mailing_id
 from receiver.outbound.optilyz import Denied, Optilyz
 from receiver.outbound.people import PeopleFile, Person, Unreadable
 from receiver.outbound.templates import Template, TemplateFault
@@ -51,7 +52,7 @@ class _Opened(NamedTuple):
     order: Order
 
     def compose(self, recipients: Sequence[str]) -> str | Denied:
-        body = self.template.request(recipients, self.order.context())
+        body = self.template.request(recipients, context_of(self.order))
         return Denied(0, body.detail) if isinstance(body, TemplateFault) else body
 
     @property
@@ -187,7 +188,7 @@ class Sender:
 
     def _drafts(self, people: Sequence[Person | Unreadable], opened: _Opened) -> list[Draft]:
         now_us = _now_us()
-        template, order, context = opened.template, opened.order, opened.order.context()
+        template, order, context = opened.template, opened.order, context_of(opened.order)
         return [
             draft(person, template, order, context, self._rules, mailing_id(now_us, number))
             for number, person in enumerate(people)
