@@ -12,7 +12,7 @@ serve: .venv/for-running
 	$(BIN)/receiver serve --init
 
 test: .venv/for-development
-	$(BIN)/python -m pytest --ignore=tests/system --cov
+	$(BIN)/python -m pytest --ignore=tests/system --cov -n auto --maxprocesses=4 --dist loadfile
 
 check: .venv/for-development
 	$(BIN)/ruff format --check && $(BIN)/ruff check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/uv lock --check && $(BIN)/hadolint Dockerfile
