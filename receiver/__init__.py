@@ -7,6 +7,8 @@ telemetry   every metric and log event, by name
 domain      what things are and what we decide: pure, without I/O, clock or setting
 store       what we keep: the only room with SQL
 inbound     callbacks come in: read, decide, write, for HTTP and for replay
+outbound    letters go out: made, checked, put on disk, asked for, settled
+simulator   a stand-in for Optilyz, for tests, the demo and people
 web         what HTTP looks like
 app         create_app(settings): the composition root
 cli         the commands

@@ -21,9 +21,9 @@ from receiver.outbound.jobs import PRESET
 from receiver.outbound.letters import LetterRules, Order, mailing_id
 from receiver.outbound.optilyz import Optilyz
 from receiver.outbound.people import Person
-from receiver.outbound.simulator import AUTOMATION
 from receiver.outbound.templates import Template
 from receiver.settings import Settings
+from receiver.simulator.service import AUTOMATION
 from receiver.store import outcomes
 from receiver.store.engine import connect
 from receiver.store.mailings import Route

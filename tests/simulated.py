@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from receiver.outbound.simulated_callbacks import TEMPLATE, Target
-from receiver.outbound.simulator import AUTOMATION, Options, server
+from receiver.simulator.callbacks import TEMPLATE, Target
+from receiver.simulator.service import AUTOMATION, Options, server
 
 
 class SimulatedOptilyz:

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from receiver.cli import sending
-from receiver.outbound.simulator import AUTOMATION
+from receiver.simulator.service import AUTOMATION
 from tests.posting import Post, posting
 from tests.rows import locked
 from tests.simulated import SimulatedOptilyz, simulated_optilyz

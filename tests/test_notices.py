@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from receiver.outbound.notices import Notices
-from receiver.outbound.simulator import AUTOMATION
+from receiver.simulator.service import AUTOMATION
 from receiver.store.tables import mailings, notices
 from tests.posting import NOW_US, Post, person, posting
 

@@ -17,8 +17,8 @@ from receiver.outbound.intending import intend
 from receiver.outbound.jobs import Job, NotSent, Progress, Summary
 from receiver.outbound.people import WrongFile
 from receiver.outbound.sender import Sender
-from receiver.outbound.simulator import AUTOMATION
 from receiver.outbound.templates import WrongTemplate
+from receiver.simulator.service import AUTOMATION
 from receiver.store.engine import connect
 from receiver.store.mailings import Route, State
 from tests.posting import ADDRESS, Post, posting

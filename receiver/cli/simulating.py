@@ -12,8 +12,8 @@ from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from receiver.cli.session import failed
-from receiver.outbound.simulated_callbacks import TEMPLATE, Target
-from receiver.outbound.simulator import AUTOMATION, Options, server
+from receiver.simulator.callbacks import TEMPLATE, Target
+from receiver.simulator.service import AUTOMATION, Options, server
 
 
 def register(app: typer.Typer) -> None:

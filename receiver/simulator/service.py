@@ -23,9 +23,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from receiver.outbound.simulated_callbacks import Posted, Round, Target, post
-from receiver.outbound.simulated_faults import FAILURES, FAULTS, Severable, error
-from receiver.outbound.simulated_letters import Recipient, breaches, complaint
+from receiver.simulator.callbacks import Posted, Round, Target, post
+from receiver.simulator.faults import FAILURES, FAULTS, Severable, error
+from receiver.simulator.letters import Recipient, breaches, complaint
 
 MOST_LETTERS = 1000
 AUTOMATION = "64b0c0ffee0000000000abcd"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx2
 from jinja2.sandbox import SandboxedEnvironment
 
-from receiver.outbound.simulated_letters import Recipient
+from receiver.simulator.letters import Recipient
 
 # The flat form, with the individualisations that the recipient came with.
 TEMPLATE = """{
