@@ -17,6 +17,9 @@ MEBIBYTE = 1024 * 1024
 IMPATIENT = {"database_seconds": 1, "body_seconds": 2, "held_bytes": 8 * MEBIBYTE}
 """Settings with which limits are reached soon."""
 
+WITHOUT_OPTILYZ = {"optilyz_api_key": f"{PRIVATE}-key", "optilyz_base_url": "http://127.0.0.1:9/api"}
+"""Settings of an account at an Optilyz that nobody reaches: letters are taken and wait."""
+
 
 class Installation(NamedTuple):
     """A migrated database, as RECEIVER_DATABASE_URL takes it, and the one project in it."""
@@ -101,7 +104,8 @@ def installation(
 def _shared_service(
     installation: Installation, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service"), *installation, settings=IMPATIENT) as service:
+    settings = {**IMPATIENT, **WITHOUT_OPTILYZ}
+    with Service(tmp_path_factory.mktemp("service"), *installation, settings=settings) as service:
         yield service
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import given, settings
@@ -46,10 +47,14 @@ def test_every_operation_answers_as_the_document_promises(
     client.track("customers/events", event(1, registered="known"))
     client.track("customers/events", {"customer_ids": {"registered": PRIVATE}})
     rejection_id = client.our_own("rejections")["data"][0]["id"]
+    letter = {"address": {"lastName": PRIVATE, "street": "Weg", "zipCode": "01067", "city": "Dresden"}}
+    sending = f"{service.url}/api/v2/automations/64b0c0ffee0000000000abcd/recipient"
+    mailing_id = httpx2.post(sending, json=letter, auth=project.keys["sender"]).json()["id"]
 
     for operation in _operations(service):
         with subtests.test(operation.label):
-            _try_out(operation, service, project, {"rejection_id": rejection_id})
+            known = {"rejection_id": rejection_id, "mailing_id": mailing_id}
+            _try_out(operation, service, project, known)
 
 
 @pytest.mark.parametrize("key", [None, Key("nobody", PRIVATE)], ids=["no key", "unknown key"])
@@ -59,7 +64,8 @@ def test_every_operation_turns_strangers_away_as_the_document_promises(
     for operation in _operations(service):
         if "{project_token}" in operation.path:
             with subtests.test(operation.label):
-                case = operation.Case(path_parameters={"project_token": project.token, "rejection_id": 1})
+                parameters = {"project_token": project.token, "rejection_id": 1, "mailing_id": "0" * 24}
+                case = operation.Case(path_parameters=parameters)
                 answer = case.call_and_validate(service.url, auth=key, checks=PROMISES, timeout=10)
                 assert answer.status_code == 401
 
