@@ -17,6 +17,7 @@ from receiver.domain.callbacks import MAX_EVENT_BYTES
 from receiver.domain.commands import Reason
 from receiver.domain.exact_json import MAX_DEPTH
 from receiver.domain.fields import MAX_PROPERTY_BYTES, MAX_TEXT
+from receiver.domain.repairs import REPAIRS
 from receiver.domain.stages import STAGE_WORDS
 from receiver.domain.violations import Code
 from receiver.outbound.cancellations import Outcome
@@ -72,6 +73,22 @@ def test_every_command_is_in_the_readme() -> None:
 
     assert len(commands) > 5
     assert [name for name in commands if f"`receiver {name}" not in README] == []
+
+
+def test_every_command_about_rejections_is_in_the_readme() -> None:
+    commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]  # a group, which has them
+    told = {
+        name
+        for row in re.findall(r"^\| `receiver rejections (.*?) \|", README, re.MULTILINE)
+        for name in re.findall(r"\w+", row)
+    }
+
+    assert told == set(commands["rejections"].commands)
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_every_repair_is_explained(name: str) -> None:
+    assert f"| `{name}` |" in OPERATIONS
 
 
 def test_each_command_comes_from_the_module_that_is_said_to_have_it() -> None:

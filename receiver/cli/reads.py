@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from receiver.cli import dismissing, repairs
 from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_in, project_of, question_of
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit
 from receiver.cli.showing import Cells, opened_for_writing, printable, write_table
 from receiver.domain.moments import day, iso
-from receiver.store import export, outcomes, refused, reports
+from receiver.store import export, outcomes, refused, reports, trail
 from receiver.store.outcomes import Counts, Disagreement
 from receiver.store.reports import EventRow
 from receiver.web.documents import (
-    KeptRejectionDocument,
     OutcomesDocument,
     RejectionDocument,
     RejectionsDocument,
@@ -28,6 +28,7 @@ from receiver.web.questions import (
     WhichRejections,
     rejection_cursor,
 )
+from receiver.web.repair_documents import TracedRejectionDocument
 
 Since = Annotated[str | None, typer.Option(metavar="ISO", help="From this time on; UTC unless it says.")]
 Until = Annotated[str | None, typer.Option(metavar="ISO", help="Before this time.")]
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     rejections.command("list")(list_rejections)
     rejections.command("show")(show_rejection)
     rejections.command("summary")(show_summary)
+    repairs.register(rejections)
     app.add_typer(rejections, name="rejections")
 
 
@@ -190,12 +192,14 @@ def show_rejection(
     rejection_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
     json: Json = False,
 ) -> None:
-    """Show one rejection with its body as it was received."""
+    """Show one rejection with its body as it was received, and what was done about it."""
     with opened() as engine, reports.reading(engine) as connection:
-        kept = refused.find_rejection(connection, project_of(connection, project_token), rejection_id)
+        project_id = project_of(connection, project_token)
+        kept = refused.find_rejection(connection, project_id, rejection_id)
+        steps = trail.steps_of(connection, project_id, rejection_id)
     if kept is None:
         raise failed("There is no such rejection in this project.")
-    document = KeptRejectionDocument.of_kept(kept)
+    document = TracedRejectionDocument.of_traced(kept, steps)
     if json:
         answer_json(document.model_dump(exclude_unset=True))
         return
@@ -204,6 +208,11 @@ def show_rejection(
     typer.echo("\nheaders")
     for name, value in document.headers:
         typer.echo(f"  {printable(f'{name}: {value}')}")
+    if document.attempts_made:
+        typer.echo("\ndone about it")
+    for step in document.attempts_made:
+        told = (step.at, step.action, *dismissing.told(step), step.note)
+        typer.echo(f"  {printable(' '.join(map(str, filter(None, told))))}")
     in_base64 = document.body is None
     typer.echo("\nbody, in base64" if in_base64 else "\nbody")
     for line in (document.body or document.body_base64 or "").split("\n"):

@@ -59,7 +59,11 @@ def kept(headers: Headers) -> str:
 
 @dataclass(eq=False, repr=False)  # the body and the headers are nobody's to print
 class Delivery:
-    """One body as it came in; *headers*, without credentials, are kept beside what is refused."""
+    """One body as it came in; *headers*, without credentials, are kept beside what is refused.
+
+    Attributes:
+        first_us: of a replay, when the sender's bytes were first received.
+    """
 
     project_id: int
     source: Source
@@ -67,6 +71,12 @@ class Delivery:
     body: bytes
     headers: Headers
     received_us: int
+    first_us: int | None = None
+
+    @property
+    def sent_us(self) -> int:
+        """When it came in from the sender: what has no time of its own is told apart by that."""
+        return self.received_us if self.first_us is None else self.first_us
 
     @cached_property
     def commands(self) -> list[tuple[Form, bytes]]:

@@ -11,6 +11,7 @@ from receiver.domain.json_text import encode
 from receiver.domain.stages import RETURNED
 from receiver.inbound.deliveries import Became, Delivery, Item, Policy, Verdict, kept
 from receiver.inbound.ties import Letters, Tie
+from receiver.store.attempts import MENDED
 from receiver.store.mailings import Kind
 from receiver.store.sets import Row
 from receiver.store.writes import KnownClaim, KnownHolding, Source, Writes
@@ -73,9 +74,18 @@ class Group:
         may be created for them."""
         delivery, _, outcome = item
         place = delivery.project_id, outcome.claim.key
+        if (
+            isinstance(outcome, Rejection)
+            and outcome.form is delivery.form
+            and delivery.source is Source.REPLAY
+        ):
+            # It is kept already, and stays where it is.
+            return Verdict(Became.REJECTED, 0, outcome)
         known = self._claims.get(place)
         if known is not None and not self._stands(known, item):
             known = None
+        if known is not None and known.content == MENDED:
+            return Verdict(Became.DUPLICATE, known.row_id, None)
         if isinstance(outcome, Rejection):
             row_id = (
                 self._reject(delivery, outcome) if known is None else self._repeat(known.row_id, delivery)
@@ -88,17 +98,29 @@ class Group:
             if row is None:
                 return None
             verdict = Verdict(Became.ACCEPTED, row, None)
-        if known is None:
-            claim = KnownClaim(outcome.claim.content, delivery.received_us, verdict.row_id)
+        if known is None and not self._is_outdated(place, delivery):
+            claim = KnownClaim(outcome.claim.content, delivery.sent_us, verdict.row_id)
             self._claims[place] = self._new_claims[place] = claim
         return verdict
+
+    def _is_outdated(self, place: Place, delivery: Delivery) -> bool:
+        """What is replayed came in before that which holds the claim, whose repeats are still to be known."""
+        if delivery.first_us is None:
+            return False
+        known = self._claims.get(place)
+        return known is not None and delivery.first_us < known.claimed_us
 
     def _stands(self, known: KnownClaim, item: Item) -> bool:
         """Whether the claim makes *item* a repeat: it is of the same content, and has not faded."""
         claim = item.outcome.claim
-        if known.content != claim.content:
+        mended = isinstance(item.outcome, Rejection) and known.content == MENDED
+        if known.content != claim.content and not mended:
             return False
-        return not claim.windowed or item.delivery.received_us - known.claimed_us < self._policy.window_us
+        if not claim.windowed:
+            return True
+        passed_us = item.delivery.sent_us - known.claimed_us
+        # A replay may be older than what holds the claim; a clock that went back makes nothing new.
+        return (passed_us if item.delivery.first_us is None else abs(passed_us)) < self._policy.window_us
 
     def _accept(self, delivery: Delivery, command: Event | CustomerUpdate) -> int | None:
         """Attach *command* to its customer; the number of what it became."""
@@ -109,7 +131,8 @@ class Group:
         if customer is None:
             return None
         if isinstance(command, CustomerUpdate):
-            dated = not command.claim.windowed
+            # What is replayed holds since it came in, and replaces nothing newer.
+            dated = not command.claim.windowed or delivery.first_us is not None
             for name, value in command.properties.items():
                 self._properties.append((customer, name, value, command.updated_us, dated))
             return customer
@@ -184,7 +207,7 @@ class Group:
         rejection_id = next(self._ids)
         what = rejection.form, rejection.reason, rejection.detail, rejection.pointer
         state, times, attempts = "open", 1, 0
-        seen = delivery.received_us, delivery.received_us
+        seen = delivery.sent_us, delivery.received_us
         kept_as = kept(delivery.headers), rejection.body
         self._rejections.append(
             (rejection_id, delivery.project_id, *what, state, times, attempts, *seen, *kept_as)

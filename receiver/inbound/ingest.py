@@ -4,8 +4,9 @@
 Nobody may be told of success before it has returned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from typing import TypeVar
 
 from receiver.domain import callbacks
 from receiver.domain.commands import Event, Outcome, Reason, Rejection, SystemTime
@@ -58,35 +59,51 @@ def keep(ledger: Ledger, parts: Sequence[Part], policy: Policy) -> list[list[Ver
 
 
 def _keep(ledger: Ledger, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+    return in_transaction(ledger, lambda transaction, keep_items: keep_items(transaction, items, policy))
+
+
+_Result = TypeVar("_Result")
+Keep = Callable[[Transaction, Sequence[Item], Policy], list[Verdict]]
+"""Stores items in a transaction, with one verdict for each."""
+
+
+def in_transaction(
+    ledger: Ledger, work: Callable[[Transaction, Keep], _Result], *, rehearsal: bool = False
+) -> _Result:
+    """Do *work*, which is given what to keep its items with, in one transaction.
+
+    It is done again where another transaction got in its way, and where the database refused a row.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with ledger.transaction() as transaction:
-                return _keep_group(transaction, items, policy)
+            with ledger.transaction(rehearsal=rehearsal) as transaction:
+                return work(transaction, keep_group)
         except Exception as error:
             meaning = fault(error)
             if meaning is Fault.DATA:
                 break
             if meaning is not Fault.REPEAT or attempt == _ATTEMPTS:
                 raise
-    with ledger.transaction(stepwise=True) as transaction:
-        return _isolate(transaction, items, policy)
+    with ledger.transaction(stepwise=True, rehearsal=rehearsal) as transaction:
+        return work(transaction, _isolate)
 
 
 def _isolate(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
     """Store *items* but for those that the database refuses, by halving."""
     try:
         with savepoint(transaction):
-            return _keep_group(transaction, items, policy)
+            return keep_group(transaction, items, policy)
     except Exception as error:
         if fault(error) is not Fault.DATA or (len(items) == 1 and isinstance(items[0].outcome, Rejection)):
             raise
     if len(items) == 1:
-        return _keep_group(transaction, _refused(items, Reason.REFUSED_BY_DATABASE), policy)
+        return keep_group(transaction, _refused(items, Reason.REFUSED_BY_DATABASE), policy)
     half = len(items) // 2
     return [*_isolate(transaction, items[:half], policy), *_isolate(transaction, items[half:], policy)]
 
 
-def _keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+def keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
+    """Store *items* in the caller's transaction, with one verdict for each."""
     # At most: a customer, an event or rejection, a suppression, and an event of our own for each ID.
     reserved = len(items) * (3 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids))
     turn = writes.take_turn(transaction, reserved)

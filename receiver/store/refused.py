@@ -1,6 +1,6 @@
 """What is asked about rejections: statements that only read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -113,6 +113,30 @@ def find_rejection(connection: Connection, project_id: int, rejection_id: int) -
         return None
     *row, headers, body = found
     return KeptRejection(RejectionRow(*row), headers, body)
+
+
+def matching_ids(
+    connection: Connection, project_id: int, wanted: RejectionFilter, *, after: int | None, limit: int
+) -> list[int]:
+    """The IDs of at most *limit* rejections, the newest first, from behind *after*.
+
+    With a text search it reads as many bodies as it takes to find so many.
+    """
+    conditions = list(_conditions(connection, project_id, wanted))
+    if after is not None:
+        conditions.append(rejections.c.id < after)
+    if wanted.text is not None:
+        conditions.append(_body_holds(connection, wanted.text))
+    query = select(rejections.c.id).where(*conditions).order_by(rejections.c.id.desc()).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def bodies(connection: Connection, project_id: int, ids: Iterable[int]) -> dict[int, bytes]:
+    """The bodies, as received, of the rejections with these *ids*."""
+    query = select(rejections.c.id, rejections.c.body).where(
+        rejections.c.id.in_(ids), rejections.c.project_id == project_id
+    )
+    return {row.id: row.body for row in connection.execute(query)}
 
 
 def summary(connection: Connection, project_id: int, wanted: RejectionFilter) -> list[ReasonSummary]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The last one of migrations/versions, which makes these tables."""
 
 metadata = MetaData(
@@ -151,6 +151,35 @@ class RejectionColumns(TypedColumns):
     last_seen_us: Named[int] = Column(BigInteger)
     headers: Named[str] = Column(Text)
     body: Named[bytes] = Column(LargeBinary)
+
+
+class AttemptColumns(TypedColumns):
+    """What somebody did about a rejection; the trace of all that operations do.
+
+    ``key_id`` is the key that was used, None for the command line.  ``action`` is one of
+    inbound.rejections.Action, ``how`` the repair as JSON text.  ``results`` is the JSON text of a list
+    with what became of each command, ``bodies`` the JSON text of what was replayed instead, None where
+    the bytes as received were.  ``undone_us`` is when it was taken back.
+    """
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int]
+    rejection_id: Named[int] = Column(BigInteger)
+    at_us: Named[int] = Column(BigInteger)
+    key_id: Named[str | None] = Column(Text)
+    action: Named[str] = Column(Text)
+    how: Named[str | None] = Column(Text)
+    note: Named[str | None] = Column(Text)
+    results: Named[str | None] = Column(Text)
+    bodies: Named[str | None] = Column(Text)
+    undone_us: Named[int | None] = Column(BigInteger)
+
+
+class WithdrawnEventColumns(EventColumns):
+    """Events of a replay that was taken back, which have left all reports with it."""
+
+    attempt_id: Named[int] = Column(BigInteger)
+    withdrawn_us: Named[int] = Column(BigInteger)
 
 
 class CounterColumns(TypedColumns):
@@ -290,6 +319,8 @@ customer_properties = Table("customer_properties", metadata, CustomerPropertyCol
 events = Table("events", metadata, EventColumns)
 claims = Table("claims", metadata, ClaimColumns, sqlite_with_rowid=False)
 rejections = Table("rejections", metadata, RejectionColumns)
+attempts = Table("attempts", metadata, AttemptColumns)
+withdrawn_events = Table("withdrawn_events", metadata, WithdrawnEventColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)
 runs = Table("runs", metadata, RunColumns)
 mailings = Table("mailings", metadata, MailingColumns)
@@ -310,6 +341,8 @@ Index("ix_events_customer", events.c.customer_id, events.c.occurred_us)
 Index("ix_events_campaign", events.c.project_id, events.c.campaign, events.c.occurred_us)
 Index("ix_rejections_state", rejections.c.project_id, rejections.c.state, rejections.c.id)
 Index("ix_rejections_reason", rejections.c.project_id, rejections.c.reason, rejections.c.id)
+Index("ix_attempts_rejection", attempts.c.rejection_id, attempts.c.id)
+Index("ix_attempts_project", attempts.c.project_id, attempts.c.id)
 Index("ix_runs_key", runs.c.project_id, runs.c.key, unique=True)
 Index("ix_mailings_run", mailings.c.run_id, mailings.c.state, mailings.c.id)
 Index("ix_mailings_customer", mailings.c.customer_id, mailings.c.automation)

@@ -26,6 +26,7 @@ class Source(StrEnum):
     """Where a command came from."""
 
     CALLBACK = "callback"
+    REPLAY = "replayed"  # what operations replayed
     SENDING = "sending"  # the sender's events about its letters
     IDENTITY = "identity"  # our own events about merges and moved IDs; not commands, so not counted
 

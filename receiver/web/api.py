@@ -11,12 +11,11 @@ from starlette.routing import Route
 from receiver.store import export, refused, reports
 from receiver.store import outcomes as counted
 from receiver.store.engine import Fault, fault
-from receiver.web import answers, mailings
+from receiver.web import answers, mailings, repairs
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller, Refusal
 from receiver.web.documents import (
     EventsDocument,
-    KeptRejectionDocument,
     OutcomesDocument,
     RejectionDocument,
     RejectionsDocument,
@@ -25,7 +24,6 @@ from receiver.web.documents import (
 from receiver.web.intake import TurnedAway
 from receiver.web.questions import (
     EventsQuestion,
-    Parameters,
     Period,
     RejectionsQuestion,
     WhichRejections,
@@ -91,18 +89,6 @@ def rejections_summary(request: Request[State], caller: Caller, question: WhichR
     return answers.document(SummaryDocument.of(found))
 
 
-def rejection(request: Request[State], caller: Caller, _: Parameters) -> Response:
-    """One rejection with its bytes."""
-    number = request.path_params["rejection_id"]
-    found = None
-    if number.isascii() and number.isdigit() and len(number) <= 18:
-        with reports.reading(request.state["engine"]) as connection:
-            found = refused.find_rejection(connection, caller.project_id, int(number))
-    if found is None:
-        return problem(404, "There is no such rejection.")
-    return answers.document(KeptRejectionDocument.of_kept(found))
-
-
 _ERRORS = (400, 401, 403, 503)
 
 OPERATIONS = (
@@ -112,14 +98,7 @@ OPERATIONS = (
     Operation(
         "/rejections/summary", Action.OPERATE, WhichRejections, rejections_summary, SummaryDocument, _ERRORS
     ),
-    Operation(
-        "/rejections/{rejection_id}",
-        Action.OPERATE,
-        Parameters,
-        rejection,
-        KeptRejectionDocument,
-        (*_ERRORS, 404),
-    ),
+    *repairs.OPERATIONS,
     *mailings.OPERATIONS,
 )
 
@@ -178,11 +157,6 @@ def _later(method: str, path: str, what: str) -> Route:
 
 routes = [
     *map(_route, OPERATIONS),
-    _later("POST", "/rejections/replay", "Replaying rejections is"),
-    _later("POST", "/rejections/{rejection_id}/replay", "Replaying a rejection is"),
-    _later("POST", "/rejections/{rejection_id}/dismiss", "Dismissing a rejection is"),
-    _later("POST", "/rejections/{rejection_id}/reopen", "Reopening a rejection is"),
-    _later("POST", "/rejections/{rejection_id}/undo", "Taking a replay back is"),
     _later("GET", "/campaigns", "Campaigns are"),
     _later("GET", "/campaigns/{ref}", "Campaigns are"),
     _later("GET", "/campaigns/{ref}/timeseries", "Campaigns are"),
