@@ -246,6 +246,7 @@ def test_a_rejection_is_told_with_what_came(client: TestClient, rows: Rows) -> N
         "body": '{"a":  1, "a": 1e400}',
         "headers": [["content-type", "application/json"]],
         "attempts_made": [],
+        "similar": [],
     }
 
 

@@ -65,6 +65,19 @@ def numbers(totals: bulk.Totals) -> tuple[int, int, int, int]:
     return totals.matched, totals.accepted, totals.duplicate, totals.rejected
 
 
+def test_large_bodies_have_a_transaction_of_their_own(at: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    at.send(*[in_milliseconds({"registered": f"c-{number}"}) for number in range(7)])
+    size = len(as_bytes(in_milliseconds({"registered": "c-0"})))
+    at_once: list[int] = []
+
+    for most in (3 * size, 1):
+        monkeypatch.setattr(bulk, "_MOST_BYTES", most)
+        totals = replay_matching(at, MILLISECONDS, SECONDS, dry_run=most > 1, report=at_once.append)
+        assert numbers(totals) == (7, 7, 0, 0)
+
+    assert at_once == [3, 3, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
 def test_a_dry_run_changes_nothing_and_says_what_applying_does(at: Bench) -> None:
     fill(at)
     before, states = at.post.sizes(), at.states()

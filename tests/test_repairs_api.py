@@ -147,6 +147,23 @@ def test_an_event_that_says_the_same_a_moment_apart_is_named(sender: Sender) -> 
     assert post(sender, f"/rejections/{number}/replay", body=event())["similar"] == [there]
 
 
+def test_a_correction_that_comes_later_and_a_moment_apart_is_named_beside_the_rejection(
+    sender: Sender,
+) -> None:
+    number = refuse(sender, in_milliseconds())
+    post(sender, f"/rejections/{number}/replay", body=event())
+    assert get(sender, f"/rejections/{number}")["similar"] == []
+
+    sender.send("customers/events", event(timestamp=event()["timestamp"] + 0.5))
+    sender.send("customers/events", event(timestamp=event()["timestamp"] + 1))
+
+    _, half_a_second_later, mended = events_of(sender)
+    assert get(sender, f"/rejections/{number}")["similar"] == [half_a_second_later]
+    post(sender, f"/rejections/{number}/undo")
+    assert get(sender, f"/rejections/{number}")["similar"] == []
+    assert mended not in events_of(sender)
+
+
 def test_a_whole_body_has_a_result_for_each_command(sender: Sender) -> None:
     entries = [command(event({"registered": f"c-{number}"})) for number in range(60)]
     number = refuse(sender, {"commands": entries}, "batch")

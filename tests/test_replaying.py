@@ -306,6 +306,18 @@ def test_a_replay_of_an_older_one_does_not_let_in_the_repeat_of_a_newer_one(at: 
     assert at.became(good, at_us=T0 + HOUR_US + 2 * MINUTE_US) == [("duplicate", newer)]
 
 
+def test_the_replay_of_an_older_one_is_not_the_repeat_of_a_newer_one_that_is_still_open(at: Bench) -> None:
+    body = without_id(timestamp=None)
+    older, newer = [at.refused(body, at_us=T0 + hours * HOUR_US) for hours in (0, 1)]
+
+    at.replay(older, how=NO_EMPTY_IDS)
+
+    assert at.became(body, at_us=T0 + HOUR_US + MINUTE_US) == [("rejected", newer)]
+    assert [at.now(each).state for each in (older, newer)] == ["replayed", "open"]
+    at.undo(older)
+    assert at.became(body, at_us=T0 + HOUR_US + 2 * MINUTE_US) == [("rejected", newer)]
+
+
 def test_an_update_without_a_time_does_not_replace_what_came_in_since(at: Bench) -> None:
     number = at.refused(update({"registered": "", "cookie": "u-1"}, city="Old"), Form.UPDATE)
     at.send(update({"cookie": "u-1"}, city="New"), form=Form.UPDATE, at_us=T0 + HOUR_US)

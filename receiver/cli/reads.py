@@ -197,9 +197,10 @@ def show_rejection(
         project_id = project_of(connection, project_token)
         kept = refused.find_rejection(connection, project_id, rejection_id)
         steps = trail.steps_of(connection, project_id, rejection_id)
+        similar = trail.similar_events(connection, steps)
     if kept is None:
         raise failed("There is no such rejection in this project.")
-    document = TracedRejectionDocument.of_traced(kept, steps)
+    document = TracedRejectionDocument.of_traced(kept, steps, similar)
     if json:
         answer_json(document.model_dump(exclude_unset=True))
         return
@@ -213,6 +214,8 @@ def show_rejection(
     for step in document.attempts_made:
         told = (step.at, step.action, *dismissing.told(step), step.note)
         typer.echo(f"  {printable(' '.join(map(str, filter(None, told))))}")
+    if similar:
+        typer.echo(f"\nother events that say the same within a second: {', '.join(map(str, similar))}")
     in_base64 = document.body is None
     typer.echo("\nbody, in base64" if in_base64 else "\nbody")
     for line in (document.body or document.body_base64 or "").split("\n"):

@@ -1,9 +1,11 @@
 """All rejections that match are treated alike, a bounded number at a time, safe beside live traffic."""
 
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from sqlalchemy import Engine
 
@@ -14,6 +16,9 @@ from receiver.inbound.replaying import replay
 from receiver.store import refused, reports
 from receiver.store.refused import RejectionFilter
 from receiver.store.sets import Ledger
+
+# Of one transaction: some hundreds of commands.
+_MOST_BYTES = 128 * 1024
 
 SAMPLES = 12
 
@@ -102,12 +107,17 @@ def decide_matching(
 def _pages(
     engine: Engine, project_id: int, wanted: RejectionFilter, stop: threading.Event | None
 ) -> Iterator[list[int]]:
-    """The IDs of all that match now, the newest first; what comes in meanwhile is not among them."""
+    """The IDs of all that match now, the newest first; what comes in meanwhile is not among them.
+
+    Each list is for one transaction: few bytes too, as a body can hold thousands of commands.
+    """
     after: int | None = None
     while stop is None or not stop.is_set():
         with reports.reading(engine) as connection:
-            ids = refused.matching_ids(connection, project_id, wanted, after=after, limit=MOST_AT_ONCE)
-        if not ids:
+            found = refused.matching_ids(connection, project_id, wanted, after=after, limit=MOST_AT_ONCE)
+        if not found:
             return
-        yield ids
-        after = ids[-1]
+        sizes = accumulate(size for _, size in found)
+        number = max(1, bisect_right(list(sizes), _MOST_BYTES))
+        yield [each for each, _ in found[:number]]
+        after = found[number - 1][0]

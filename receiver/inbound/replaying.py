@@ -125,7 +125,7 @@ def _write(
         states.append((each.id, State.REPLAYED.value if over else State.OPEN.value, 1))
         if over:
             event_id = next((result.event_id for result in done.results if result.event_id), each.id)
-            claims.append((project_id, claim_key(each), MENDED, event_id))
+            claims.append((project_id, claim_key(each), each.id, MENDED, event_id))
         rows.append(
             Attempt(
                 last_id - number,

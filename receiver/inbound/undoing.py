@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from receiver.domain.claims import event_claim
 from receiver.domain.commands import ExternalId
@@ -38,11 +39,17 @@ def undo(ledger: Ledger, project_id: int, rejection_id: int, note: str | None, w
         if events:
             attempts.release(transaction, list(_claims_of(project_id, attempts.made(transaction, events))))
             attempts.withdraw(transaction, events, last.id, who.now_us)
-        attempts.reclaim(transaction, [(project_id, claim_key(kept), b"", kept.id)])
+        stood_for = _first_event(results) or kept.id
+        attempts.reclaim(transaction, [(project_id, claim_key(kept), stood_for, b"", kept.id)])
         attempts.undo(transaction, last.id, who.now_us)
         attempts.settle(transaction, [(kept.id, State.OPEN.value, 0)])
         attempts.add(transaction, [noted(number, project_id, rejection_id, Action.UNDO, note, who)])
     return events
+
+
+def _first_event(results: Iterable[Mapping[str, Any]]) -> int | None:
+    """What the claim of the original bytes stands for after a replay."""
+    return next((each["event_id"] for each in results if each.get("event_id")), None)
 
 
 def _is_ours(result: Mapping[str, object]) -> bool:

@@ -59,9 +59,15 @@ _SETTLE = Given(
 )
 _INSERT = Insert(attempts)
 _RECLAIM = Given(
-    {name: claims.c[name] for name in ("project_id", "key", "content", "row_id")},
-    "UPDATE claims SET content = given.content, row_id = given.row_id FROM given"
-    " WHERE claims.project_id = given.project_id AND claims.key = given.key",
+    {
+        "project_id": claims.c.project_id,
+        "key": claims.c.key,
+        "was": claims.c.row_id,
+        "content": claims.c.content,
+        "becomes": claims.c.row_id,
+    },
+    "UPDATE claims SET content = given.content, row_id = given.becomes FROM given"
+    " WHERE claims.project_id = given.project_id AND claims.key = given.key AND claims.row_id = given.was",
 )
 _RELEASE = Given(
     {name: claims.c[name] for name in ("project_id", "key", "row_id")},
@@ -118,8 +124,11 @@ def add(transaction: Transaction, rows: Sequence[Attempt]) -> None:
     transaction.insert(_INSERT, rows)
 
 
-def reclaim(transaction: Transaction, rows: Sequence[tuple[int, bytes, bytes, int]]) -> None:
-    """Claims that are there mean something else from now on: (project, key, content, row)."""
+def reclaim(transaction: Transaction, rows: Sequence[tuple[int, bytes, int, bytes, int]]) -> None:
+    """Claims mean something else from now on: (project, key, row that they stood for, content, row).
+
+    Where the same bytes came in again later, the claim stands for that rejection, and is left alone.
+    """
     transaction.run(_RECLAIM, rows)
 
 

@@ -117,8 +117,8 @@ def find_rejection(connection: Connection, project_id: int, rejection_id: int) -
 
 def matching_ids(
     connection: Connection, project_id: int, wanted: RejectionFilter, *, after: int | None, limit: int
-) -> list[int]:
-    """The IDs of at most *limit* rejections, the newest first, from behind *after*.
+) -> list[tuple[int, int]]:
+    """The IDs and bytes of at most *limit* rejections, the newest first, from behind *after*.
 
     With a text search it reads as many bodies as it takes to find so many.
     """
@@ -127,8 +127,11 @@ def matching_ids(
         conditions.append(rejections.c.id < after)
     if wanted.text is not None:
         conditions.append(_body_holds(connection, wanted.text))
-    query = select(rejections.c.id).where(*conditions).order_by(rejections.c.id.desc()).limit(limit)
-    return list(connection.execute(query).scalars())
+    query = select(rejections.c.id, func.length(rejections.c.body)).where(*conditions)
+    return [
+        (number, size)
+        for number, size in connection.execute(query.order_by(rejections.c.id.desc()).limit(limit))
+    ]
 
 
 def bodies(connection: Connection, project_id: int, ids: Iterable[int]) -> dict[int, bytes]:

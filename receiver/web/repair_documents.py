@@ -201,8 +201,11 @@ class TracedRejectionDocument(KeptRejectionDocument):
     done about it, the newest first."""
 
     attempts_made: list[StepDocument]
+    similar: list[int] = Field(
+        description="Other events that say the same as one that a replay made, within less than a second."
+    )
 
     @classmethod
-    def of_traced(cls, kept: KeptRejection, steps: list[Step]) -> Self:
+    def of_traced(cls, kept: KeptRejection, steps: list[Step], similar: list[int]) -> Self:
         fields = KeptRejectionDocument.of_kept(kept).model_dump(exclude_unset=True)
-        return cls(**fields, attempts_made=[StepDocument.of(step) for step in steps])
+        return cls(**fields, attempts_made=[StepDocument.of(step) for step in steps], similar=similar)

@@ -46,9 +46,10 @@ def rejection(request: Request[State], caller: Caller, _: Parameters) -> Respons
     with reports.reading(request.state["engine"]) as connection:
         found = refused.find_rejection(connection, caller.project_id, number)
         steps = trail.steps_of(connection, caller.project_id, number)
+        similar = trail.similar_events(connection, steps)
     if found is None:
         return _no_rejection()
-    return answers.document(TracedRejectionDocument.of_traced(found, steps))
+    return answers.document(TracedRejectionDocument.of_traced(found, steps, similar))
 
 
 def rejections_audit(request: Request[State], caller: Caller, question: AuditQuestion) -> Response:
