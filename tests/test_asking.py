@@ -246,7 +246,7 @@ def test_where_optilyz_refuses_everything_few_addresses_are_blamed_for_it(
     said = [step for step in steps(post.asker()) if isinstance(step, Stopped)]
 
     assert [each.detail for each in said] == [
-        "Optilyz refuses every request, the last one so: The request is invalid"
+        "Optilyz refuses every request; `receiver mailings list` says why."
     ]
     assert post.states() == {"refused: refused_by_optilyz": 2, "intended": 10}
     assert len(post.suppressions()) == 2

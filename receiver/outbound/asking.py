@@ -163,7 +163,8 @@ class Asker:
         ):
             self._refused_alone += 1
             if self._refused_alone >= _MOST_REFUSED_ALONE:
-                return Denied(0, f"Optilyz refuses every request, the last one so: {answer.fates[0].message}")
+                # Not in its words, which may quote an address.
+                return Denied(0, "Optilyz refuses every request; `receiver mailings list` says why.")
         elif any(isinstance(fate, Queued) for fate in answer.fates):
             self._refused_alone = 0
         return answer

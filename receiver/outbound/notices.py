@@ -1,7 +1,8 @@
 """People are told of letters that need them: once per run, not once per letter.
 
 A letter that Optilyz refused, of which nobody knows, or that came back, waits until somebody was
-notified.  A run tells once of each of these; what came through the gateway once a day per automation.
+notified.  A run tells once of each of these; what came through the gateway once a day per automation
+and campaign.
 """
 
 import logging

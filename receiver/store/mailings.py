@@ -248,8 +248,7 @@ _INSERT_MAILING_IDS = Insert(mailing_ids)
 
 
 def add(transaction: Transaction, letters: Sequence[NewMailing], carried: Sequence[Row]) -> None:
-    """Put *letters*, and the IDs that they carry: (project, kind, value,
-    campaign, mailing)."""
+    """Put *letters*, and the IDs that they carry: (project, kind, value, campaign, mailing)."""
     transaction.execute(_MARK_MAILED)
     if letters:
         transaction.insert(_INSERT_MAILINGS, letters)
