@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from receiver.domain.commands import Form
 from receiver.inbound.deliveries import Policy
-from receiver.inbound.rejections import Action, How, State
+from receiver.inbound.rejections import Action, How
 from receiver.store.sets import Ledger
 from receiver.store.tables import customer_properties, rejections
 from tests.mending import (
@@ -231,7 +231,8 @@ def test_others_than_open_ones_and_those_of_others_are_left_out(at: Bench) -> No
 
     assert [each.rejection_id for each in at.replay(dismissed, there, 999_999, how=SECONDS)] == [there]
     assert at.replay(dismissed, how=NO_EMPTY_IDS) == []
-    (done,) = at.replay(dismissed, how=NO_EMPTY_IDS, also=(State.DISMISSED,))
+    assert at.decide(Action.REOPEN, dismissed) == [dismissed]
+    (done,) = at.replay(dismissed, how=NO_EMPTY_IDS)
     assert done.outcome == "accepted"
     assert at.now(dismissed) == Now("replayed", 1, 1)
 

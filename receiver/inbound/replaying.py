@@ -26,17 +26,18 @@ def replay(
     who: Who,
     *,
     rehearsal: bool = False,
-    also: Sequence[State] = (State.OPEN,),
 ) -> list[Replayed]:
-    """Replay those of the rejections *ids*, at most MOST_AT_ONCE, that are in one of the states *also*.
+    """Replay those of the rejections *ids*, at most MOST_AT_ONCE, that are open; others are left out.
 
-    Nothing stays of a *rehearsal*.  Others than those, and those that are not there, are left out.
+    Nothing stays of a *rehearsal*.
     """
 
     def work(transaction: Transaction, keep: ingest.Keep) -> list[Replayed]:
         writes.take_turn(transaction, 0)
         found = attempts.find(transaction, project_id, ids)
-        wanted = [found[each] for each in dict.fromkeys(ids) if each in found and found[each].state in also]
+        wanted = [
+            found[each] for each in dict.fromkeys(ids) if each in found and found[each].state == State.OPEN
+        ]
         return _replay(transaction, keep, policy, project_id, wanted, how, who)
 
     return ingest.in_transaction(ledger, work, rehearsal=rehearsal)
