@@ -168,6 +168,12 @@ class Settings(BaseSettings):
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_names)] = Field(
         (), description="Whom to notify: Apprise URLs."
     )
+    alert_quiet_minutes: Annotated[int, Field(ge=1, le=10_080)] = Field(
+        60, description="Minutes without a rejection of a reason after which it is told to be over."
+    )
+    alert_silence_hours: Annotated[int, Field(ge=0, le=8_760)] = Field(
+        0, description="Hours without a callback after which that is told; 0: never."
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level of log lines."

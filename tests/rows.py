@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 
 from sqlalchemy import Engine, Table, insert
 
-from receiver.domain.moments import HOUR_US
+from receiver.domain.moments import HOUR_US, hour_of
+from receiver.domain.shapes import Shape
 from receiver.store import keys, tables
 from receiver.store.engine import connect
 from receiver.store.keys import NewProject
+from receiver.store.sets import Ledger
 from receiver.store.tables import ledger
+from receiver.store.writes import Writes, write
 
 T0 = 1_760_000_000_250_000
 """2025-10-09T08:53:20.250000Z"""
@@ -65,23 +68,45 @@ class Rows:
         self._add(tables.events, **(row | columns))
         return number
 
-    def rejection(self, body: bytes = b"{}", received_us: int = T0, **columns: object) -> int:
+    def rejection(
+        self,
+        body: bytes = b"{}",
+        received_us: int = T0,
+        *,
+        last_seen_us: int | None = None,
+        form: str = "event",
+        reason: str = "empty_customer_id",
+        pointer: str = "/customer_ids/registered",
+        state: str = "open",
+        count: int = 1,
+        attempts: int = 0,
+        event_type: str | None = None,
+        campaign: str | None = None,
+    ) -> int:
+        """One that is counted as one that came in is."""
         number = next(self._ids)
-        row: dict[str, object] = {
-            "id": number,
-            "form": "event",
-            "reason": "empty_customer_id",
-            "detail": "The customer ID registered is empty; leave it out when there is no value.",
-            "pointer": "/customer_ids/registered",
-            "state": "open",
-            "count": 1,
-            "attempts": 0,
-            "received_us": received_us,
-            "last_seen_us": received_us,
-            "headers": '[["content-type","application/json"]]',
-            "body": body,
+        seen_us = received_us if last_seen_us is None else last_seen_us
+        shape = Shape(self.project_id, form, reason, pointer, event_type, campaign)
+        detail = "The customer ID registered is empty; leave it out when there is no value."
+        headers = '[["content-type","application/json"]]'
+        last_us = seen_us if hour_of(seen_us) == hour_of(received_us) else received_us
+        hours = {
+            hour_of(seen_us): (0, number, 0, seen_us),
+            hour_of(received_us): (count, number, number, last_us),
         }
-        self._add(tables.rejections, **(row | columns))
+        kept = Writes(
+            rejections=[
+                (
+                    *(number, self.project_id, shape.id, None, form, reason, detail, pointer, state),
+                    *(count, attempts, received_us, seen_us, headers, body),
+                )
+            ],
+            shapes=[(shape.id, *shape)],
+            shape_states=[(shape.id, state, 1, count, received_us, seen_us)],
+            shape_hours=[(self.project_id, hour, shape.id, *counts) for hour, counts in hours.items()],
+        )
+        with closing(Ledger(self.engine)) as ledger, ledger.transaction() as transaction:
+            write(transaction, kept)
         return number
 
     def counter(
@@ -101,6 +126,7 @@ class Rows:
             accepted=accepted,
             duplicate=duplicate,
             rejected=rejected,
+            last_us=at_us,
         )
 
     def _add(self, table: Table, **row: object) -> None:

@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from sqlalchemy import Engine, text
 from starlette.testclient import TestClient
 
+from receiver.domain.json_text import encode
 from receiver.domain.moments import DAY_US
-from receiver.store import reports
+from receiver.store import parquet, reports
 from receiver.store.engine import connect
 from receiver.web import api
 from receiver.web.documents import EventsDocument, ProblemDocument
@@ -103,10 +106,17 @@ def test_an_event_is_told_with_all_that_is_known_of_it(client: TestClient, rows:
 
 def test_every_filter_reaches_the_database(client: TestClient, rows: Rows) -> None:
     anna = rows.customer({"registered": "a:n=na"})
-    match = rows.event(anna, T0, campaign="c", status="s", stage="posted", type="t")
-    rows.event(anna, T0 + DAY_US, campaign="c", status="s", stage="posted", type="t")
-    for _ in range(2):
-        rows.event()
+    wanted = {
+        "campaign": "c",
+        "status": "s",
+        "stage": "posted",
+        "type": "t",
+        "properties": encode({"v:1": 2.5}),
+    }
+    match = rows.event(anna, T0, **wanted)
+    rows.event(anna, T0 + DAY_US, received_us=T0 + DAY_US, **wanted)
+    rows.event(received_us=T0 - DAY_US)
+    rows.event(received_us=T0 + DAY_US)
 
     filters = {
         "customer": "registered:a:n=na",
@@ -116,9 +126,12 @@ def test_every_filter_reaches_the_database(client: TestClient, rows: Rows) -> No
         "type": "t",
         "since": "2025-10-09",
         "until": "2025-10-10T00:00:00+02:00",
+        "property": '"v:1":2.50',
+        "received_since": "2025-10-09",
+        "received_until": "2025-10-10",
     }
     assert [each["id"] for each in good(client, rows, "/events", **filters)["data"]] == [match]
-    for name in ("customer", "campaign", "status", "stage", "type", "until"):
+    for name in filters.keys() - {"since"}:
         found = good(client, rows, "/events", **{name: filters[name]})["data"]
         assert match in [each["id"] for each in found]
         assert len(found) < 4
@@ -130,20 +143,65 @@ def test_an_id_that_nobody_holds_has_no_events(client: TestClient, rows: Rows) -
     assert good(client, rows, "/events", customer="registered:bert") == {"data": [], "next": None}
 
 
-def test_pages_follow_each_other_by_their_cursor(client: TestClient, rows: Rows) -> None:
+@pytest.mark.parametrize("order", [None, "newest", "oldest"])
+def test_pages_follow_each_other_by_their_cursor(client: TestClient, rows: Rows, order: str | None) -> None:
     kept = [rows.event(occurred_us=T0 + n // 2) for n in range(5)]
 
     seen: list[int] = []
-    cursor: dict[str, str] = {}
+    parameters = {"order": order} if order else {}
     while True:
-        page = good(client, rows, "/events", limit=2, **cursor)
+        page = good(client, rows, "/events", limit=2, **parameters)
         seen += [each["id"] for each in page["data"]]
         if page["next"] is None:
             break
         assert page["next"].replace("-", "").isalnum()  # URL-safe
-        cursor = {"cursor": page["next"]}
+        parameters["cursor"] = page["next"]
 
-    assert seen == kept[::-1]
+    assert seen == (kept if order == "oldest" else kept[::-1])
+
+
+def test_a_cursor_is_of_one_order(client: TestClient, rows: Rows) -> None:
+    for _ in range(2):
+        rows.event()
+
+    said = "The page before had the other order; ask in that one, or without a cursor."
+    for order, other in (("newest", "oldest"), ("oldest", "newest")):
+        cursor = good(client, rows, "/events", limit=1, order=order)["next"]
+        for form in ("json", "jsonl"):
+            answer = get(client, rows, "/events", order=other, cursor=cursor, format=form)
+            assert problem(answer, 400)["errors"] == [{"parameter": "cursor", "detail": said}]
+        assert wrong_parameters(client, rows, "/events", order="up", cursor=cursor) == ["order"]
+
+
+def test_the_name_of_a_property_ends_at_the_first_sign_unless_it_stands_in_quotes(
+    client: TestClient, rows: Rows
+) -> None:
+    short = rows.event(properties=encode({"a": 'b:c="'}))
+    long = rows.event(properties=encode({"a:b": 'c="'}))
+    quoted = rows.event(properties=encode({'"a"\n': ""}))
+
+    def ids(wanted: str) -> list[int]:
+        return [each["id"] for each in good(client, rows, "/events", property=wanted)["data"]]
+
+    assert ids('a:b:c="') == ids('a=b:c="') == ids('"a":b:c="') == [short]
+    assert ids('"a:b":c="') == ids('"a\\u003ab"=c="') == [long]
+    assert ids('"\\"a\\"\\n":') == [quoted]
+
+
+def test_a_page_of_a_rare_property_is_short_and_the_export_walks_on(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "SEARCHED", 2)
+    first = rows.event(properties='{"v":"B"}')
+    for _ in range(4):
+        rows.event()
+
+    page = good(client, rows, "/events", property="v:B")
+    export = get(client, rows, "/events", property="v:B", format="jsonl").text.splitlines()
+
+    assert page["data"] == []
+    assert page["next"]
+    assert [json.loads(line)["id"] for line in export] == [first]
 
 
 def test_a_page_has_a_hundred_events_unless_told(client: TestClient, rows: Rows) -> None:
@@ -181,6 +239,33 @@ def test_csv_streams_every_match_with_formulas_defused(client: TestClient, rows:
     assert (record["id"], record["campaign"]) == (str(number), "'=1+1")
     assert json.loads(record["properties"]) == {"a": 'x,"y'}
     assert get(client, rows, "/events", format="csv", type="never").text.count("\r\n") == 1
+
+
+def test_parquet_streams_every_match_in_parts(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PAGE", 2)
+    monkeypatch.setattr(parquet, "GROUP", 2)
+    kept = [rows.event(occurred_us=T0 + n, campaign="c") for n in range(5)]
+    rows.event()
+
+    answer = get(client, rows, "/events", format="parquet", campaign="c", order="oldest")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/vnd.apache.parquet")
+    assert answer.headers["content-disposition"] == 'attachment; filename="events.parquet"'
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(answer.content))
+    assert file.num_row_groups == 3
+    assert [row["id"] for row in file.read().to_pylist()] == kept
+
+
+def test_parquet_without_its_extra_says_how_to_get_it(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    detail = problem(get(client, rows, "/events", format="parquet"), 501)["detail"]
+
+    assert "pip install '.[parquet]'" in detail
 
 
 def test_the_text_of_a_page_is_what_the_model_describes(client: TestClient, rows: Rows) -> None:
@@ -225,7 +310,12 @@ def test_outcomes_tell_what_the_sender_sent_and_the_rest_beside_it(client: TestC
 
 def test_a_rejection_is_told_with_what_came(client: TestClient, rows: Rows) -> None:
     number = rows.rejection(
-        b'{"a":  1, "a": 1e400}', form="command", count=2, last_seen_us=T0 + SECOND, attempts=1
+        b'{"a":  1, "a": 1e400}',
+        form="command",
+        count=2,
+        last_seen_us=T0 + SECOND,
+        attempts=1,
+        campaign="spring",
     )
     listed = {
         "id": number,
@@ -238,12 +328,15 @@ def test_a_rejection_is_told_with_what_came(client: TestClient, rows: Rows) -> N
         "state": "open",
         "count": 2,
         "attempts": 1,
+        "type": None,
+        "campaign": "spring",
     }
 
     assert good(client, rows, "/rejections") == {"data": [listed], "next": None}
     assert good(client, rows, f"/rejections/{number}") == {
         **listed,
         "body": '{"a":  1, "a": 1e400}',
+        "place": {"start": 0, "end": 21, "line": 1, "column": 1, "missing": True},
         "headers": [["content-type", "application/json"]],
         "attempts_made": [],
         "similar": [],
@@ -274,21 +367,91 @@ def test_rejections_are_filtered_and_paged(client: TestClient, rows: Rows) -> No
     assert ids(cursor=page["next"]) == [first]
 
 
+def test_rejections_are_filtered_by_what_they_have_in_common(client: TestClient, rows: Rows) -> None:
+    listed = rows.rejection(form="flat", reason="malformed_json", pointer="", event_type="t", campaign="c")
+    item = rows.rejection(form="flat_item", pointer="/a~1b", event_type="t é", campaign="a b")
+    rows.rejection(form="update")
+
+    def ids(**filters: str) -> list[int]:
+        found = [each["id"] for each in good(client, rows, "/rejections", **filters)["data"]]
+        assert ids_by_reason(filters) == len(found)
+        return found
+
+    def ids_by_reason(filters: dict[str, str]) -> int:
+        summary = good(client, rows, "/rejections/summary", **filters)["data"]
+        return sum(each["rejections"] for each in summary)
+
+    assert ids(type="t") == ids(campaign="c") == ids(pointer="") == [listed]
+    assert ids(type="t é") == ids(campaign="a b") == ids(pointer="/a~1b") == [item]
+    assert ids(route="callbacks") == [item, listed]
+    assert ids(route="callbacks", pointer="/a~1b", state="open") == [item]
+    assert ids(route="batch") == ids(route="customers/events") == ids(type="t", campaign="a b") == []
+    assert len(ids(route="customers")) == 1
+
+
 def test_the_summary_counts_by_reason(client: TestClient, rows: Rows) -> None:
     rows.rejection(count=3, last_seen_us=T0 + SECOND)
+    rows.rejection(state="replayed", received_us=T0 - SECOND)
     rows.rejection(reason="malformed_json", state="dismissed")
 
-    assert good(client, rows, "/rejections/summary", state="open") == {
-        "data": [
-            {
-                "reason": "empty_customer_id",
-                "count": 3,
-                "first_seen": "2025-10-09T08:53:20.250000Z",
-                "last_seen": "2025-10-09T08:53:21.250000Z",
-            }
-        ]
+    whole = {
+        "reason": "empty_customer_id",
+        "count": 4,
+        "rejections": 2,
+        "open": 1,
+        "first_seen": "2025-10-09T08:53:19.250000Z",
+        "last_seen": "2025-10-09T08:53:21.250000Z",
     }
+    of_open = {"count": 3, "rejections": 1, "first_seen": "2025-10-09T08:53:20.250000Z"}
+    assert good(client, rows, "/rejections/summary", state="open") == {"data": [whole | of_open]}
+    assert good(client, rows, "/rejections/summary")["data"][0] == whole
     assert len(good(client, rows, "/rejections/summary")["data"]) == 2
+
+
+def test_the_summary_of_a_period_is_by_whole_hours_unless_a_state_is_asked_for(
+    client: TestClient, rows: Rows
+) -> None:
+    rows.rejection(count=3, last_seen_us=T0 + SECOND)
+
+    of_hours = good(client, rows, "/rejections/summary", since="2025-10-09T08:59", until="2025-10-09T09:00")
+    of_rows = good(client, rows, "/rejections/summary", since="2025-10-09T08:53", state="open")
+
+    assert of_hours["data"] == [
+        {
+            "reason": "empty_customer_id",
+            "count": 3,
+            "rejections": None,
+            "open": None,
+            "first_seen": "2025-10-09T08:00:00.000000Z",
+            "last_seen": "2025-10-09T08:53:21.250000Z",
+        }
+    ]
+    assert [(each["count"], each["rejections"], each["open"]) for each in of_rows["data"]] == [(3, 1, 1)]
+    assert good(client, rows, "/rejections/summary", since="2025-10-09T08:59", state="open")["data"] == []
+
+
+def test_the_summary_by_shape_has_a_row_for_each_failing_place(client: TestClient, rows: Rows) -> None:
+    for form, pointer in (("event", "/a"), ("command", "/a"), ("event", "/b")):
+        rows.rejection(form=form, pointer=pointer)
+
+    found = good(client, rows, "/rejections/summary", by="shape")["data"]
+
+    assert [(each["pointer"], each["count"]) for each in found] == [("/a", 2), ("/b", 1)]
+    assert not any("trend" in each for each in found)
+
+
+def test_a_trend_has_a_number_for_each_span_the_present_one_last(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: (T0 + DAY_US) * 1000)
+    rows.rejection(count=3)
+    rows.rejection(received_us=T0 + DAY_US)
+
+    def trend(**parameters: str) -> Any:
+        return good(client, rows, "/rejections/summary", **parameters)["data"][0]["trend"]
+
+    assert trend(trend="hour") == [*[0] * 23, 1]
+    assert trend(trend="day", by="shape", state="open") == [*[0] * 12, 3, 1]
 
 
 def test_a_rejection_that_is_not_there_or_not_ones_own_is_a_404(client: TestClient, rows: Rows) -> None:
@@ -325,6 +488,18 @@ def test_a_rejection_that_is_not_there_or_not_ones_own_is_a_404(client: TestClie
         ("cursor", "-1-1"),
         ("cursor", "f" * 16 + "-1"),
         ("cursor", "1-1 OR 1=1"),
+        ("cursor", "newest-1-1"),
+        ("property", "variation"),
+        ("property", ":B"),
+        ("property", '"open:example.com'),
+        ("property", '"\\x":example.com'),
+        ("property", '"a"b:example.com'),
+        ("property", "a:\0"),
+        ("property", '"\\u0000":example.com'),
+        ("property", '"\\ud800":example.com'),
+        ("received_since", "yesterday"),
+        ("received_until", "1760000000"),
+        ("order", "desc"),
         ("format", "xml"),
         ("campain", "x"),
     ],
@@ -387,7 +562,6 @@ def test_who_has_no_key_is_refused(client: TestClient, rows: Rows) -> None:
 
 
 def test_what_comes_later_says_so(client: TestClient, rows: Rows) -> None:
-    problem(get(client, rows, "/events", format="parquet"), 501)
     later = [
         ("GET", "/campaigns"),
         ("GET", "/campaigns/spring"),
@@ -398,7 +572,7 @@ def test_what_comes_later_says_so(client: TestClient, rows: Rows) -> None:
         assert problem(answer, 501)["detail"].endswith("not available yet.")
 
 
-@pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
 def test_a_database_that_is_away_is_a_503_and_no_half_answer(
     client: TestClient, rows: Rows, form: str
 ) -> None:

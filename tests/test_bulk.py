@@ -128,6 +128,21 @@ def test_applied_twice_it_makes_nothing_twice(at: Bench) -> None:
     assert at.events() == made
 
 
+def test_some_at_a_time_come_to_the_same_as_all_at_once(at: Bench) -> None:
+    fill(at)
+    whole = replay_matching(at, ALL, SECONDS, dry_run=True)
+
+    parts, after = [], None
+    while True:
+        parts.append(replay_matching(at, ALL, SECONDS, after=after, limit=70))
+        if parts[-1].next is None:
+            break
+        after = parts[-1].next
+
+    assert [part.matched for part in parts] == [70, 70, 70, 40]
+    assert [sum(each) for each in zip(*map(numbers, parts), strict=True)] == list(numbers(whole))
+
+
 def test_broken_off_it_goes_on_where_it_was(at: Bench) -> None:
     fill(at)
     stop = threading.Event()

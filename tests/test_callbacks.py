@@ -361,7 +361,7 @@ def test_each_command_of_a_body_can_be_had_as_sent(
 def test_a_command_that_reads_well_can_be_refused_for_another_reason(
     form: Form, value: object, command_id: object
 ) -> None:
-    rejection = refuse(form, dumped(value), Reason.UNKNOWN_CUSTOMER, "/customer_ids", "Nobody.")
+    rejection = refuse(form, dumped(value), RULES, Reason.UNKNOWN_CUSTOMER, "/customer_ids", "Nobody.")
 
     assert (rejection.reason, rejection.pointer) == ("unknown_customer", "/customer_ids")
     assert (rejection.form, rejection.body, rejection.command_id) == (form, dumped(value), command_id)

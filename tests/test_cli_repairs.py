@@ -126,6 +126,16 @@ def test_a_dry_run_shows_both_bodies_and_changes_nothing(sender: Sender) -> None
     assert (events_of(sender), document("audit", sender)["data"]) == ([], [])
 
 
+def test_a_repair_is_named_as_it_comes_to_mind(sender: Sender) -> None:
+    first, second = refuse(
+        sender, in_milliseconds({"registered": "c-1"}), in_milliseconds({"registered": "c-2"})
+    )
+
+    assert said("repair", sender, first, "milliseconds-to-seconds").splitlines()[1].startswith("accepted\t")
+    assert "accepted\t1" in said("repair", sender, "milliseconds-to-seconds", "--yes")
+    assert document("show", sender, second)["state"] == "replayed"
+
+
 def test_what_cannot_be_replayed_ends_in_a_sentence(sender: Sender, tmp_path: Path) -> None:
     (number,) = refuse(sender, without_id())
     no_text = tmp_path / "no_text"
@@ -157,9 +167,15 @@ def test_what_cannot_be_replayed_ends_in_a_sentence(sender: Sender, tmp_path: Pa
         ["replay", "--since", "soon"],
         ["replay", "--yes", "--dry-run"],
         ["repair", "1"],
+        ["repair", "1", "2", "drop-empty-ids"],
+        ["repair", str(2**63), "drop-empty-ids"],
+        ["repair", "magic"],
+        ["repair", "drop-empty-ids", *REPAIR],
         ["dismiss"],
         ["dismiss", "1", "--q", "x"],
         ["reopen", "1", "--reason", "malformed_json"],
+        ["replay", "1", "--pointer", ""],
+        ["dismiss", "--route", "flat"],
         ["undo"],
         ["audit", "--limit", "0"],
     ],
@@ -316,6 +332,19 @@ def test_all_that_match_are_dismissed_and_reopened(sender: Sender) -> None:
 
     states = sorted(row[3] for row in cells("list", sender))
     assert states == ["dismissed", "dismissed", "open", "open"]
+
+
+def test_only_what_has_that_in_common_is_decided_about(sender: Sender) -> None:
+    refuse_many(sender)
+    alike = ["--pointer", "/timestamp", "--type", "campaign", "--campaign", "winback"]
+    alike += ["--route", "customers/events"]
+
+    assert document("repair", sender, *REPAIR, *alike)["accepted"] == 3
+    assert document("replay", sender, *alike, "--type", "other")["matched"] == 0
+    assert document("dismiss", sender, *alike, "--campaign", "other") == {"done": 0}
+    assert document("dismiss", sender, *alike) == {"done": 3}
+    assert document("reopen", sender, *alike, "--route", "batch") == {"done": 0}
+    assert document("reopen", sender, *alike) == {"done": 3}
 
 
 def test_a_replay_is_taken_back(sender: Sender) -> None:

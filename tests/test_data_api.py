@@ -1,16 +1,27 @@
 """The Data API over HTTP, in the vendor's shapes, on both databases."""
 
+import csv
+import io
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from pydantic import BaseModel
+from sqlalchemy import Engine, QueuePool, text
 from starlette.testclient import TestClient
 
-from receiver.store import reports
+from receiver.store import customers, reports
+from receiver.store.customers import Column
 from receiver.store.engine import connect
-from receiver.web.documents import AttributesDocument, CustomerDocument, CustomerEventsDocument
+from receiver.web.data_documents import (
+    AttributesDocument,
+    CustomerDocument,
+    CustomerEventsDocument,
+    CustomersDocument,
+)
+from receiver.web.data_questions import MOST_ATTRIBUTES
 from tests.reading_app import asking, authorization
 from tests.rows import T0, Rows
 
@@ -116,7 +127,7 @@ def test_order_limit_and_skip_work_together(client: TestClient, rows: Rows) -> N
     assert numbers(skip=1, limit=2) == [1, 2]
     assert numbers(order="desc", skip=3) == [1, 0]
     assert numbers(limit=0) == []
-    assert numbers(limit=None) == [0, 1, 2, 3, 4]
+    assert numbers(limit=None, skip=None, order=None) == [0, 1, 2, 3, 4]
 
 
 def test_an_answer_of_many_pages_is_one_document(
@@ -194,6 +205,7 @@ def test_attributes_are_answered_one_by_one_in_order(client: TestClient, rows: R
         {"type": "segmentation", "id": "5f"},
         {"type": "property", "property": "unknown"},
         {"type": "id", "id": "registered"},
+        {"type": "id", "id": "unknown"},
         {"type": "consent", "category": "post"},
         {"type": "property", "property": "city"},
     ]
@@ -209,6 +221,7 @@ def test_attributes_are_answered_one_by_one_in_order(client: TestClient, rows: R
             not_for_us,
             {"success": True, "value": None},
             {"success": True, "value": "anna"},
+            {"success": True, "value": None},
             not_for_us,
             {"success": True, "value": "Köln"},
         ],
@@ -218,25 +231,299 @@ def test_attributes_are_answered_one_by_one_in_order(client: TestClient, rows: R
 def test_the_text_that_is_answered_is_what_the_models_describe(client: TestClient, rows: Rows) -> None:
     rows.event(rows.customer({"registered": "anna", "cookie": "k"}, {'quo"ted': None}))
     attributes = {**ANNA, "attributes": [{"type": "id", "id": "cookie"}, {"type": "prediction", "id": "x"}]}
-
-    for route, question, model in (
+    questions: tuple[tuple[str, object, type[BaseModel]], ...] = (
         ("events", CAMPAIGNS, CustomerEventsDocument),
         ("export-one", ANNA, CustomerDocument),
         ("attributes", attributes, AttributesDocument),
-    ):
+        ("export", {"format": "native_json"}, CustomersDocument),
+        ("export", {"format": "table_json"}, CustomersDocument),
+    )
+
+    for route, question, model in questions:
         model.model_validate_json(ask(client, rows, route, question).content, strict=True)
+
+
+# -- export ---------------------------------------------------------------------------------------
+
+NATIVE = {"format": "native_json"}
+COOKIE = {"type": "id", "id": "cookie"}
+CITY = {"type": "property", "property": "city"}
+
+
+def some(*attributes: object) -> dict[str, object]:
+    return {**NATIVE, "attributes": {"type": "some", "list": attributes}}
+
+
+def records(client: TestClient, rows: Rows, question: dict[str, object]) -> list[list[str]]:
+    answer = ask(client, rows, "export", {**question, "format": "csv"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert answer.headers["content-disposition"] == 'attachment; filename="customers.csv"'
+    return list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+
+
+def merge(engine: Engine, source: int, survivor: int) -> None:
+    with engine.execution_options(writes=True).begin() as connection:
+        connection.execute(text(f"UPDATE customers SET merged_into = {survivor} WHERE id = {source}"))
+
+
+def test_an_export_tells_ids_and_properties_of_all_customers(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna", "cookie": ["k2", "k1"]}, {"city": "Köln", "age": 41})
+    rows.customer({"cookie": "k3"}, {"tags": ["a", None]})
+
+    assert good(client, rows, "export", NATIVE) == {
+        "success": True,
+        "fields": [
+            {"type": "id", "id": "registered"},
+            {"type": "id", "id": "cookie"},
+            {"type": "property", "property": "age"},
+            {"type": "property", "property": "city"},
+            {"type": "property", "property": "tags"},
+        ],
+        "data": [["anna", ["k2", "k1"], 41, "Köln", None], [None, ["k3"], None, None, ["a", None]]],
+    }
+    assert good(client, rows, "export", {"format": "table_json"}) == {
+        "success": True,
+        "header": ["registered", "cookie", "age", "city", "tags"],
+        "rows": [["anna", ["k2", "k1"], 41, "Köln", None], [None, ["k3"], None, None, ["a", None]]],
+    }
+    assert records(client, rows, {}) == [
+        ["registered", "cookie", "age", "city", "tags"],
+        ["anna", '["k2","k1"]', "41", "Köln", ""],
+        ["", '["k3"]', "", "", '["a", null]'],
+    ]
+
+
+def test_an_export_has_the_columns_that_are_asked_for_in_their_order(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna", "cookie": "k1"}, {"city": "Köln", "age": 41})
+    rows.customer({"registered": "ben"}, {"age": 42})
+    unknown = {"type": "property", "property": "unknown"}, {"type": "id", "id": "unknown"}
+    question = some(CITY, COOKIE, *unknown, CITY)
+
+    assert good(client, rows, "export", question) == {
+        "success": True,
+        "fields": [CITY, COOKIE, *unknown, CITY],
+        "data": [["Köln", ["k1"], None, None, "Köln"], [None, [], None, None, None]],
+    }
+    assert records(client, rows, question) == [
+        ["city", "cookie", "unknown", "unknown", "city"],
+        ["Köln", '["k1"]', "", "", "Köln"],
+        ["", "", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize("attributes", [None, {}, {"type": None}, {"type": "properties_and_ids"}])
+def test_an_export_has_all_columns_unless_told(client: TestClient, rows: Rows, attributes: object) -> None:
+    rows.customer({"registered": "anna"}, {"city": "Köln"})
+
+    answer = good(client, rows, "export", {**NATIVE, "attributes": attributes})
+
+    assert answer["data"] == [["anna", [], "Köln"]]
+
+
+def test_properties_are_exported_to_the_letter(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"}, {"n": 0})
+    kept = '{"b":1.50,"a":1e400,"é":"\\u00e9"}'
+    with rows.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(
+            text("UPDATE customer_properties SET value = :kept WHERE customer_id = :anna"),
+            {"kept": kept, "anna": anna},
+        )
+
+    assert ask(client, rows, "export", NATIVE).text.endswith(f'"data":[["anna",[],{kept}]]}}')
+    assert records(client, rows, {})[1] == ["anna", "", kept]
+
+
+def test_no_cell_of_an_export_is_a_formula(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "=1+1"}, {"+name": "@SUM(A1)", "debt": -5, "text": "-5"})
+
+    assert records(client, rows, {}) == [
+        ["registered", "cookie", "'+name", "debt", "text"],
+        ["'=1+1", "", "'@SUM(A1)", "-5", "'-5"],
+    ]
+
+
+def test_who_was_merged_away_is_not_exported(client: TestClient, rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"})
+    merge(rows.engine, rows.customer(), anna)
+
+    assert good(client, rows, "export", NATIVE)["data"] == [["anna", []]]
+
+
+def test_an_export_of_nobody_has_its_columns(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna", "email": "anna@example.com"}, {"city": "Köln"})
+    rows.begin_project()
+
+    assert good(client, rows, "export", NATIVE) == {
+        "success": True,
+        "fields": [{"type": "id", "id": "registered"}, COOKIE],
+        "data": [],
+    }
+    assert good(client, rows, "export", {"format": "table_json"})["rows"] == []
+    assert records(client, rows, {}) == [["registered", "cookie"]]
+
+
+def test_ids_that_the_settings_no_longer_name_are_exported_as_lists(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna", "email": "a@example.com", "zip": "1"})
+    rows.customer({"registered": "ben"})
+
+    answer = good(client, rows, "export", NATIVE)
+
+    assert [field["id"] for field in answer["fields"]] == ["registered", "cookie", "email", "zip"]
+    assert answer["data"] == [["anna", [], ["a@example.com"], ["1"]], ["ben", [], None, None]]
+
+
+@pytest.mark.parametrize(("most", "value"), [("PAGE", 2), ("MOST_VALUES", 6), ("MOST_VALUES", 1)])
+@pytest.mark.parametrize("table", ["native_json", "table_json", "csv"])
+def test_an_export_of_many_pages_is_one_document(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch, table: str, most: str, value: int
+) -> None:
+    monkeypatch.setattr(customers, most, value)
+    for n in range(5):
+        rows.customer({"registered": f"c-{n}"}, {"n": n})
+
+    if table == "csv":
+        found = [record[0] for record in records(client, rows, {})[1:]]
+    else:
+        answer = good(client, rows, "export", {"format": table})
+        found = [each[0] for each in answer["data" if table == "native_json" else "rows"]]
+
+    assert found == [f"c-{n}" for n in range(5)]
+
+
+def test_the_more_columns_the_fewer_customers_are_read_at_once(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customers, "PAGE", 3)
+    monkeypatch.setattr(customers, "MOST_VALUES", 10)
+    for n in range(4):
+        rows.customer({"registered": f"c-{n}"})
+
+    def sizes(columns: int) -> list[int]:
+        asked = [Column("property", str(n)) for n in range(columns)]
+        pages = customers.all_customers(rows.engine, rows.project_id, asked, are_all=False)
+        return [len(page) for page in pages]
+
+    assert sizes(1) == [3, 1]
+    assert sizes(5) == [2, 2, 0]
+    assert sizes(50) == [1, 1, 1, 1, 0]
+
+
+def test_an_export_under_way_holds_no_transaction_and_ends_with_who_came_meanwhile(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customers, "PAGE", 1)
+    rows.customer({"registered": "anna"})
+    asked = [Column("id", "registered")]
+    pages = customers.all_customers(rows.engine, rows.project_id, asked, are_all=False)
+    first = next(pages)
+    assert isinstance(rows.engine.pool, QueuePool)
+    assert rows.engine.pool.checkedout() == 0
+
+    rows.customer({"registered": "ben"})
+
+    names = [customer.ids["registered"] for page in (first, *pages) for customer in page]
+    assert names == [["anna"], ["ben"]]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"type": "segmentation", "id": "5f"},
+        {"type": "expression", "id": "5f"},
+        {"type": "aggregate", "id": "5f"},
+        {"type": "prediction", "id": "5f"},
+        {"type": "consent", "category": "post"},
+        {"type": "recommendations", "id": "5f"},
+    ],
+)
+def test_what_we_do_not_have_is_not_permitted(client: TestClient, rows: Rows, attribute: object) -> None:
+    answer = ask(client, rows, "export", some(CITY, attribute, COOKIE, attribute))
+
+    assert answer.status_code == 403
+    assert answer.json() == {
+        "success": False,
+        "errors": {"attributes": ["Item 2: No permission", "Item 4: No permission"]},
+    }
+
+
+@pytest.mark.parametrize("everybody", [None, {}, {"type": "all"}])
+def test_a_filter_that_lets_everybody_through_is_no_filter(
+    client: TestClient, rows: Rows, everybody: object
+) -> None:
+    rows.customer({"registered": "anna"})
+
+    assert good(client, rows, "export", {**NATIVE, "filter": everybody})["data"] == [["anna", []]]
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        {"type": "segment", "segmentation_id": "5f", "segment_index": 0},
+        {"segmentation_id": "5f"},
+        {"type": "all", "segmentation_id": "5f"},
+        {"type": "anna"},
+        [],
+        "all",
+    ],
+)
+def test_any_other_filter_is_refused(client: TestClient, rows: Rows, segment: object) -> None:
+    rows.customer({"registered": "anna"})
+
+    assert errors(client, rows, "export", {**NATIVE, "filter": segment}) == {
+        "filter": ["There are no segmentations here; leave the filter out, or send the type all alone."]
+    }
+
+
+def test_only_the_present_is_exported(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna"})
+    present = {**NATIVE, "execution_time": time.time(), "timezone": "Africa/Lagos"}
+    past = {**NATIVE, "execution_time": 1_700_000_000}
+
+    assert len(good(client, rows, "export", present)["data"]) == 1
+    assert errors(client, rows, "export", past) == {
+        "execution_time": ["IDs and properties are known as they are now, not as they were; leave it out."]
+    }
+
+
+def test_a_wrong_export_names_the_fields(client: TestClient, rows: Rows) -> None:
+    list_and_type = {"attributes": ["The type some goes with a list, and a list with the type some."]}
+    unnamed = {"attributes": ["Item 2: Name the property, or the id."]}
+
+    assert errors(client, rows, "export", {}) == {"format": ["It is missing."]}
+    assert set(errors(client, rows, "export", {"format": "xml"})) == {"format"}
+    for attributes in ({"type": "some"}, {"list": [CITY]}, {"type": "properties_and_ids", "list": [CITY]}):
+        assert errors(client, rows, "export", {**NATIVE, "attributes": attributes}) == list_and_type
+    assert errors(client, rows, "export", some(CITY, {"type": "id"})) == unnamed
+    assert set(errors(client, rows, "export", some())) == {"attributes"}
+    assert errors(client, rows, "export", some({"type": "property", "property": "a\0"})) == {
+        "attributes": ["Item 1: Send valid Unicode without NUL."]
+    }
+
+
+def test_nobody_makes_an_answer_of_one_value_many_thousand_times(client: TestClient, rows: Rows) -> None:
+    rows.customer({"registered": "anna"}, {"city": "Köln"})
+    most = [CITY] * MOST_ATTRIBUTES
+
+    assert good(client, rows, "export", some(*most))["data"] == [["Köln"] * MOST_ATTRIBUTES]
+    assert len(good(client, rows, "attributes", {**ANNA, "attributes": most})["results"]) == len(most)
+    for route, question in (
+        ("export", some(*most, CITY)),
+        ("attributes", {**ANNA, "attributes": [*most, CITY]}),
+    ):
+        assert set(errors(client, rows, route, question)) == {"attributes"}
 
 
 # -- errors ---------------------------------------------------------------------------------------
 
-EVERY_ROUTE = [
+OF_ONE = [
     ("events", CAMPAIGNS),
     ("export-one", ANNA),
-    ("attributes", {**ANNA, "attributes": [{"type": "id", "id": "cookie"}]}),
+    ("attributes", {**ANNA, "attributes": [COOKIE]}),
 ]
+OF_ALL = [("export", NATIVE), ("export", some(COOKIE)), ("export", {"format": "csv"})]
 
 
-@pytest.mark.parametrize(("route", "question"), EVERY_ROUTE)
+@pytest.mark.parametrize(("route", "question"), OF_ONE)
 def test_an_unknown_customer_is_a_404_in_the_vendors_words(
     client: TestClient, rows: Rows, route: str, question: object
 ) -> None:
@@ -331,9 +618,12 @@ def test_customers_are_told_to_the_roles_data_and_ops(
     client: TestClient, rows: Rows, role: str, status: int
 ) -> None:
     answer = ask(client, rows, "export-one", ANNA, role)
+    of_all = ask(client, rows, "export", NATIVE, role)
 
     assert answer.status_code == status
+    assert of_all.status_code == (403 if status == 403 else 200)
     if status == 403:
+        assert answer.json() == of_all.json()
         assert answer.json()["success"] is False
         assert answer.json()["error"].startswith("No permission")
 
@@ -354,7 +644,7 @@ def test_who_has_no_key_is_refused_in_the_vendors_shape(client: TestClient, rows
     assert (elsewhere.status_code, elsewhere.json()["error"]) == (400, "Invalid project id")
 
 
-@pytest.mark.parametrize("route", ["export", "anonymize", "anonymize_bulk"])
+@pytest.mark.parametrize("route", ["anonymize", "anonymize_bulk"])
 def test_what_comes_later_says_so(client: TestClient, rows: Rows, route: str) -> None:
     answer = ask(client, rows, route, {})
 
@@ -362,7 +652,7 @@ def test_what_comes_later_says_so(client: TestClient, rows: Rows, route: str) ->
     assert answer.json()["error"].endswith("is not available yet.")
 
 
-@pytest.mark.parametrize(("route", "question"), EVERY_ROUTE)
+@pytest.mark.parametrize(("route", "question"), [*OF_ONE, *OF_ALL])
 def test_a_database_that_is_away_is_a_503_and_no_half_answer(
     client: TestClient, rows: Rows, route: str, question: object
 ) -> None:

@@ -28,11 +28,13 @@ from receiver.store.mailings import State
 from receiver.web import api, data, gateway, health, openapi, tracking
 from receiver.web.answers import Operation
 from receiver.web.auth import Action, may
+from receiver.web.event_questions import EventsQuestion
 from tests.serving_app import FLAT, Sender, in_parts, serving
 
 HERE = Path(__file__).resolve().parent.parent
 README = (HERE / "README.md").read_text()
 OPERATIONS = (HERE / "docs/operations.md").read_text()
+EVENTS = (HERE / "docs/events.md").read_text()
 SHEET = (HERE / "docs/tracking-sheet.md").read_text()
 
 
@@ -89,6 +91,16 @@ def test_every_command_about_rejections_is_in_the_readme() -> None:
 @pytest.mark.parametrize("name", REPAIRS)
 def test_every_repair_is_explained(name: str) -> None:
     assert f"| `{name}` |" in OPERATIONS
+
+
+def test_every_filter_of_events_is_explained() -> None:
+    table = EVENTS.partition("| HTTP | command line |")[2].partition("\n\n")[0]
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    by_http, by_command = ({name for row in rows for name in re.findall("`(.*?)`", row[n])} for n in (1, 2))
+    command = typer.main.get_command(build("events")).commands["events"]  # type: ignore[attr-defined]  # a group
+
+    assert by_http == set(EventsQuestion.model_fields)
+    assert by_command == {option.opts[0] for option in command.params[1:]} - {"--output"}
 
 
 def test_each_command_comes_from_the_module_that_is_said_to_have_it() -> None:

@@ -1,10 +1,7 @@
 """People are told once of letters that need them, over real HTTP."""
 
-import json
 import logging
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 from sqlalchemy import Engine, update
@@ -12,6 +9,7 @@ from sqlalchemy import Engine, update
 from receiver.outbound.notices import Notices
 from receiver.simulator.service import AUTOMATION
 from receiver.store.tables import mailings, notices
+from tests.inbox import Inbox, receiving
 from tests.posting import NOW_US, Post, person, posting
 
 MINUTE_US = 60_000_000
@@ -19,38 +17,10 @@ MINUTE_US = 60_000_000
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning:apprise")
 
 
-class Inbox:
-    """Where notices arrive; *status* is what they are answered."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.status = 200
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                if inbox.status == 200:
-                    inbox.messages.append(f"{body['title']}\n{body['message']}")
-                self.send_response(inbox.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://user:secretword@127.0.0.1:{self.server.server_port}/"
-
-
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    thread = Thread(target=inbox.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield inbox
-    inbox.server.shutdown()
-    thread.join()
-    inbox.server.server_close()
+    with receiving() as inbox:
+        yield inbox
 
 
 @pytest.fixture
@@ -277,3 +247,15 @@ def test_a_url_that_cannot_be_used_is_in_no_log(
 
         assert untold(post) == 1
     assert "secretword" not in caplog.text
+
+
+def test_who_can_be_told_is_told_once_though_another_one_cannot(database_url: str, inbox: Inbox) -> None:
+    with posting(database_url, alert_urls=f"json://127.0.0.1:9/, {inbox.url}") as post:
+        became(post.engine, letters(post, 1), "refused")
+        bell = Notices(post.engine, post.settings)
+        bell.tell()
+        bell.tell()
+        bell.close()
+
+        assert untold(post) == 0
+    assert len(inbox.messages) == 1

@@ -175,6 +175,22 @@ def test_a_whole_body_has_a_result_for_each_command(sender: Sender) -> None:
     assert len(events_of(sender)) == 60
 
 
+def test_what_is_refused_of_a_whole_body_is_named_where_it_is_kept(sender: Sender) -> None:
+    entries = [command(event({"registered": f"c-{number}"})) for number in range(60)]
+    number = refuse(sender, {"commands": [*entries, command(without_id())]}, "batch")
+
+    shown = post(sender, f"/rejections/{number}/replay", repair="split-batch", dry_run=True)
+    answer = post(sender, f"/rejections/{number}/replay", repair="split-batch")
+
+    assert (shown["results"][-1]["outcome"], "rejection_id" in shown["results"][-1]) == ("rejected", False)
+    child = answer["results"][-1]["rejection_id"]
+    assert state(sender, child) == "open"
+    (step,) = get(sender, f"/rejections/{number}")["attempts_made"]
+    assert step["results"][-1]["rejection_id"] == child
+    post(sender, f"/rejections/{number}/undo")
+    problem(ask(sender, "GET", f"/rejections/{child}"), 404)
+
+
 def test_several_repairs_are_made_one_after_the_other(sender: Sender) -> None:
     body = in_milliseconds({"registered": "", "cookie": "u-1"})
     number = refuse(sender, body)
@@ -300,6 +316,7 @@ def test_many_are_first_shown_and_then_replayed(sender: Sender) -> None:
         "duplicate": 0,
         "rejected": 0,
         "reasons": {},
+        "next": None,
     }
     assert {each["outcome"] for each in samples} == {"accepted"}
     assert all(each["before"] and each["after"] for each in samples)
@@ -313,6 +330,19 @@ def test_many_are_first_shown_and_then_replayed(sender: Sender) -> None:
     assert post(sender, "/rejections/replay", **wanted, dry_run=False)["matched"] == 0
     open_ones = get(sender, "/rejections/summary", state="open")["data"]
     assert {each["reason"]: each["count"] for each in open_ones} == {"empty_customer_id": 2}
+
+
+def test_some_at_a_time_are_replayed_from_cursor_to_cursor(sender: Sender) -> None:
+    refuse_many(sender)
+    wanted = {"filter": {}, "repair": "drop-empty-ids", "dry_run": False}
+
+    first = post(sender, "/rejections/replay", **wanted, limit=4)
+    rest = post(sender, "/rejections/replay", **wanted, limit=4, cursor=first["next"])
+
+    assert (first["matched"], rest["matched"], rest["next"]) == (4, 1, None)
+    assert first["accepted"] + rest["accepted"] == 1
+    refused = ask(sender, "POST", "/rejections/replay", json={"filter": {}, "limit": 0})
+    assert refused.status_code == 400
 
 
 def test_what_is_still_refused_is_counted_by_reason(sender: Sender) -> None:
@@ -337,6 +367,48 @@ def test_every_filter_reaches_the_database(sender: Sender) -> None:
     assert matched(reason="empty_customer_id") == 2
     assert matched(q="u-1") == 1
     assert matched(since="2100-01-01") == matched(until="2020-01-01") == 0
+    assert matched(type="campaign") == matched(campaign="winback") == matched(route="customers/events") == 5
+    assert matched(type="other") == matched(campaign="other") == matched(route="batch") == 0
+    assert matched(pointer="/timestamp") == matched(pointer="/timestamp", q="c-") == 3
+    assert matched(pointer="/customer_ids/registered", campaign="winback", since="2020-01-01") == 2
+
+
+def test_only_what_has_that_in_common_is_decided_about(sender: Sender) -> None:
+    refuse_many(sender)
+    alike = {"pointer": "/timestamp", "type": "campaign", "campaign": "winback", "route": "customers/events"}
+
+    dismissed = post(sender, "/rejections/dismiss", filter=alike)
+    replayed = post(sender, "/rejections/replay", filter=alike, dry_run=False)
+    reopened = post(sender, "/rejections/reopen", filter=alike | {"campaign": "other"})
+
+    assert (dismissed["done"], replayed["matched"], reopened["done"]) == (3, 0, 0)
+    states = get(sender, "/rejections/summary", by="shape")["data"]
+    assert [(each["pointer"], each["rejections"], each["open"]) for each in states] == [
+        ("/timestamp", 3, 0),
+        ("/customer_ids/registered", 2, 2),
+    ]
+    assert post(sender, "/rejections/reopen", filter=alike)["done"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("type", ""),
+        ("type", "x" * 501),
+        ("campaign", "a\0"),
+        ("route", "flat"),
+        ("pointer", 7),
+        ("by", "shape"),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_named(sender: Sender, name: str, value: object) -> None:
+    refuse_many(sender)
+
+    answer = ask(sender, "POST", "/rejections/dismiss", json={"filter": {name: value}})
+
+    (error,) = problem(answer, 400)["errors"]
+    assert name in str(error)
+    assert len(get(sender, "/rejections", state="open")["data"]) == 5
 
 
 @pytest.mark.parametrize("at_once", [100, 2])
@@ -380,6 +452,14 @@ def test_all_that_was_done_is_told_with_who_did_it(sender: Sender) -> None:
     assert replay["undone_at"] == undo["at"] > replay["at"]
     assert [each["rejection_id"] for each in audit["data"]] == [other, number, number]
     assert [{**undo, "rejection_id": number}, {**replay, "rejection_id": number}] == audit["data"][1:]
+
+
+def test_a_rejection_tells_where_in_its_body_the_place_is(sender: Sender) -> None:
+    kept = get(sender, f"/rejections/{refuse(sender, in_milliseconds())}")
+
+    place = kept["place"]
+    assert kept["body"][place["start"] : place["end"]] == "1760000000000"
+    assert (place["line"], place["column"], place["missing"]) == (1, place["start"] + 1, False)
 
 
 def test_the_trace_comes_in_pages(sender: Sender) -> None:

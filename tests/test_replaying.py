@@ -34,6 +34,7 @@ from tests.posting import person
 SECONDS = How(names=("milliseconds-to-seconds",))
 NO_EMPTY_IDS = How(names=("drop-empty-ids",))
 SPLIT = How(names=("split-batch",))
+TO_KNOWN = How(patch=[{"op": "replace", "path": "/customer_ids/registered", "value": "c-1"}])
 
 
 @pytest.fixture
@@ -329,6 +330,14 @@ def test_an_update_without_a_time_does_not_replace_what_came_in_since(at: Bench)
     assert [tuple(row) for row in at.post.query(select(*values))] == [('"New"', T0 + HOUR_US)]
 
 
+def test_a_time_that_was_ahead_stays_refused_however_late_it_is_replayed(at: Bench) -> None:
+    number = at.refused(event(timestamp=(T0 + 25 * HOUR_US) // SECOND_US))
+
+    assert at.outcome(number, at_us=T0 + 30 * 24 * HOUR_US) == ["rejected"]
+    corrected = How(patch=[{"op": "replace", "path": "/timestamp", "value": T0 // SECOND_US}])
+    assert at.outcome(number, corrected) == ["accepted"]
+
+
 def test_an_age_counts_back_from_when_it_came_in(at: Bench) -> None:
     number = at.refused(without_id(timestamp=None, age=30))
 
@@ -557,11 +566,44 @@ def test_the_repeat_of_what_was_given_a_known_customer_is_a_duplicate(database_u
     with bench(database_url, unknown_customers="reject") as at:
         at.post.rows.customer({"registered": "c-1"})
         number = at.refused(event({"registered": "typo"}))
-        to_known = How(patch=[{"op": "replace", "path": "/customer_ids/registered", "value": "c-1"}])
 
-        assert at.outcome(number, to_known) == ["accepted"]
+        assert at.outcome(number, TO_KNOWN) == ["accepted"]
 
         assert at.became(event({"registered": "typo"}), at_us=LATER) == [("duplicate", at.events()[0].id)]
+
+
+def test_the_repeat_is_a_duplicate_also_where_its_own_customer_became_known_since(database_url: str) -> None:
+    with bench(database_url, unknown_customers="reject") as at:
+        at.post.rows.customer({"registered": "c-1"})
+        number = at.refused(event({"registered": "typo"}))
+        assert at.outcome(number, TO_KNOWN) == ["accepted"]
+        at.post.rows.customer({"registered": "typo"})
+
+        assert at.became(event({"registered": "typo"}), at_us=LATER) == [("duplicate", at.events()[0].id)]
+
+
+def test_a_replay_is_not_counted_as_sent_once_more(at: Bench) -> None:
+    child = at.refused({"commands": [command(without_id())]}, Form.BATCH)
+    whole = at.refused({"commands": [*map(command, [event()] * 60), command(without_id())]}, Form.BATCH)
+
+    (done,) = at.replay(whole, how=SPLIT)
+
+    assert done.results[-1].rejection_id == child
+    assert at.now(child) == Now("open", 1, 0)
+    assert at.refused({"commands": [command(without_id())]}, Form.BATCH, LATER) == child
+    assert at.now(child) == Now("open", 2, 0)
+
+
+def test_what_is_kept_by_itself_is_named_but_not_by_a_rehearsal(at: Bench) -> None:
+    whole = at.refused({"commands": [*map(command, [event()] * 60), command(without_id())]}, Form.BATCH)
+
+    (rehearsed,) = at.replay(whole, how=SPLIT, rehearsal=True)
+    (done,) = at.replay(whole, how=SPLIT)
+
+    (child,) = at.states().keys() - {whole}
+    assert [each.rejection_id for each in rehearsed.results] == [None] * 61
+    assert [each.rejection_id for each in done.results] == [None] * 60 + [child]
+    assert json.loads(at.trace(whole)[0].results)[-1]["rejection_id"] == child
 
 
 def test_the_exact_bytes_are_read_again(at: Bench) -> None:

@@ -4,15 +4,17 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
 
 from receiver.domain.commands import ExternalId
+from receiver.domain.json_text import encode
 from receiver.domain.moments import DAY_US, HOUR_US, iso, moment_us
-from receiver.store import export, outcomes, refused, reports, tables
+from receiver.domain.properties import PropertyEquals
+from receiver.store import export, outcomes, refusal_counts, refused, reports, tables
 from receiver.store.engine import connect
 from receiver.store.outcomes import Counts, Span
 from receiver.store.refused import RejectionFilter
@@ -78,6 +80,93 @@ def test_a_period_includes_its_beginning_and_excludes_its_end(rows: Rows) -> Non
     assert found(rows, EventFilter(since_us=T0 + 1, until_us=T0 + 2)) == [second]
 
 
+def test_when_it_arrived_is_another_period(rows: Rows) -> None:
+    first, second, third = (rows.event(occurred_us=T0 - n, received_us=T0 + n) for n in range(3))
+
+    assert found(rows, EventFilter(received_since_us=T0 + 1)) == [second, third]
+    assert found(rows, EventFilter(received_until_us=T0 + 1)) == [first]
+    assert found(rows, EventFilter(received_since_us=T0 + 1, received_until_us=T0 + 2)) == [second]
+
+
+def having(name: str, value: str, **others: Any) -> EventFilter:
+    return EventFilter(property=PropertyEquals(name, value), **others)
+
+
+def test_a_property_with_its_value_is_found_whatever_its_name(rows: Rows) -> None:
+    names = [
+        "variation",
+        "with space",
+        "it's",
+        'say "hi"',
+        "back\\slash",
+        "a.b[0]",
+        "$",
+        "%_",
+        "1",
+        "ü😀",
+        "\n",
+    ]
+    names += ["x') OR 1=1 --", ""]
+    kept = {name: rows.event(properties=encode({"first": 1, name: "B"})) for name in names}
+    rows.event(properties=encode({"other": "B", "deep": dict.fromkeys(names, "B")}))
+
+    for name, number in kept.items():
+        assert found(rows, having(name, "B")) == [number], name
+    assert found(rows, having("variation", "') OR 1=1 --")) == []
+    assert found(rows, having("variation", "B", campaign="other")) == []
+
+
+def test_a_page_looks_into_a_bounded_number_of_events_and_says_where_to_go_on(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "SEARCHED", 3)
+    b, c = encode({"v": "B"}), encode({"v": "C"})
+    kept = [rows.event(occurred_us=T0 + n, properties=b if n in {0, 7} else c) for n in range(8)]
+
+    for oldest_first, order in ((False, kept[::-1]), (True, kept)):
+        pages = []
+        after = None
+        while True:
+            with reading(rows.engine) as connection:
+                page = reports.events_page(
+                    connection, rows.project_id, having("v", "B"), after=after, oldest_first=oldest_first
+                )
+            pages.append([each.id for each in page.rows])
+            after = page.next
+            if after is None:
+                break
+        assert pages == [[order[0]], [], [order[-1]]]
+
+
+def test_a_page_of_those_with_a_property_ends_at_its_limit_and_the_next_one_goes_on_there(
+    rows: Rows,
+) -> None:
+    kept = [rows.event(properties=encode({"v": 1})) for _ in range(3)]
+
+    with reading(rows.engine) as connection:
+        first = reports.events_page(connection, rows.project_id, having("v", "1"), limit=2)
+        second = reports.events_page(connection, rows.project_id, having("v", "1"), limit=2, after=first.next)
+
+    assert [each.id for page in (first, second) for each in page.rows] == kept[::-1]
+    assert (len(first.rows), second.next) == (2, None)
+
+
+def test_a_walk_goes_on_over_pages_without_a_match_until_it_has_enough(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "SEARCHED", 2)
+    kept = [rows.event(properties=encode({"v": n % 5})) for n in range(20)]
+
+    def walk(limit: int | None) -> list[int]:
+        pages = reports.all_events(
+            rows.engine, rows.project_id, having("v", "0"), oldest_first=True, limit=limit
+        )
+        return [each.id for page in pages for each in page]
+
+    assert walk(None) == kept[::5]
+    assert walk(3) == kept[:15:5]
+
+
 def test_events_of_other_projects_are_never_shown(rows: Rows) -> None:
     customer = rows.customer({"registered": "anna"})
     rows.event(customer)
@@ -110,20 +199,26 @@ def test_of_several_ids_the_first_one_that_anybody_holds_says_who_is_meant(rows:
     assert found(rows, EventFilter(customer=(*ANNA, cookie))) == [hers]
 
 
-def test_a_page_begins_where_the_one_before_ended_though_new_events_arrive(rows: Rows) -> None:
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_a_page_begins_where_the_one_before_ended_though_new_events_arrive(
+    rows: Rows, oldest_first: bool
+) -> None:
     kept = [rows.event(occurred_us=T0 + n // 3) for n in range(7)]  # many of the same time
 
-    seen, after = [], None
-    while True:
+    seen: list[int] = []
+    after = None
+    while len(seen) < len(kept):
         with reading(rows.engine) as connection:
-            page = reports.events_page(connection, rows.project_id, EventFilter(), after=after, limit=2)
+            page = reports.events_page(
+                connection, rows.project_id, EventFilter(), after=after, limit=2, oldest_first=oldest_first
+            )
         seen += [each.id for each in page.rows]
-        rows.event(occurred_us=T0 + DAY_US)
-        if page.next is None:
-            break
+        for occurred_us in (T0 - DAY_US, T0 + DAY_US):
+            rows.event(occurred_us=occurred_us)
         after = page.next
+        assert after
 
-    assert seen == kept[::-1]
+    assert seen[: len(kept)] == (kept if oldest_first else kept[::-1])
 
 
 def test_a_walk_over_all_events_reads_bounded_pages_in_transactions_of_their_own(
@@ -187,6 +282,7 @@ FILTERS: dict[str, Any] = {
     "types": ("campaign",),
     "since_us": T0 + 100 * SECOND,
     "until_us": T0 + 900 * SECOND,
+    "received_since_us": T0,
 }
 
 
@@ -526,23 +622,48 @@ def test_the_summary_counts_every_time_that_something_came(rows: Rows) -> None:
     rows.rejection(reason="malformed_json", count=40, received_us=T0 + 2, state="dismissed")
 
     with reading(rows.engine) as connection:
-        found = refused.summary(connection, rows.project_id, RejectionFilter())
-        opened = refused.summary(connection, rows.project_id, RejectionFilter(state="open"))
+        found = refusal_counts.summary(connection, rows.project_id, RejectionFilter())
+        opened = refusal_counts.summary(connection, rows.project_id, RejectionFilter(state="open"))
 
     assert [(each.reason, each.count) for each in found] == [("malformed_json", 40), ("empty_customer_id", 4)]
     assert (found[1].first_seen_us, found[1].last_seen_us) == (T0, T0 + 9)
     assert [each.reason for each in opened] == ["empty_customer_id"]
 
 
-def test_no_page_of_rejections_scans_or_sorts_them_all(rows: Rows) -> None:
-    if rows.engine.dialect.name == "postgresql":
-        pytest.skip("its planner knows better how few there are; SQLite's goes by the form of the question")
-    for filters in ({}, {"state": "open"}, {"reason": "malformed_json"}, {"since_us": T0}):
-        with reading(rows.engine) as connection:
-            statements: list[Any] = []
-            event.listen(rows.engine, "before_cursor_execute", lambda *call: statements.append(call))  # noqa: B023
-            refused.rejections_page(connection, rows.project_id, RejectionFilter(**filters))
-            _, _, statement, parameters, *_ = statements[-1]
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"state": "open"},
+        {"reason": "malformed_json"},
+        {"reason": "malformed_json", "state": "open"},
+        {"campaign": "spring"},
+        {"event_type": "campaign", "forms": ("event",)},
+        {"since_us": T0},
+        {"until_us": T0 + 1, "pointer": ""},
+    ],
+    ids=str,
+)
+def test_no_page_of_rejections_reads_or_sorts_more_than_it_shows(rows: Rows, filters: dict[str, Any]) -> None:
+    rows.rejection(reason="malformed_json", pointer="", campaign="spring", event_type="campaign")
+    statements: list[Any] = []
+    event.listen(rows.engine, "before_cursor_execute", lambda *call: statements.append(call))
+    with reading(rows.engine) as connection:
+        if rows.engine.dialect.name == "postgresql":
+            # Of a handful of rows it would rather read all.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        refused.rejections_page(connection, rows.project_id, RejectionFilter(**filters))
+        explain = "EXPLAIN" if rows.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        (asked,) = [call for call in statements if "UNION ALL" in call[2] or call[2].count("LIMIT") == 2]
+        plan = [
+            str(line[-1]).strip() for line in connection.exec_driver_sql(f"{explain} {asked[2]}", asked[3])
+        ]
 
-        assert not any("TEMP B-TREE" in str(line) for line in plan), (filters, plan)
+    assert any("ix_rejections_shape" in line or "ix_rejections_state" in line for line in plan)
+    assert not any("SCAN rejections" in line or "Seq Scan on rejections" in line for line in plan)
+    for before, line in pairwise(plan):
+        # What is sorted is only the few that the legs gave together.
+        if "TEMP B-TREE" in line:
+            assert before.startswith("SCAN anon")
+        assert not (line.startswith("->  Sort") and "rejections" in plan[plan.index(line) + 2])

@@ -83,6 +83,18 @@ def test_the_corrected_resend_is_accepted_after_an_undo(at: Bench) -> None:
     assert at.became(event(), at_us=LATER + HOUR_US)[0][0] == "accepted"
 
 
+def test_an_undo_takes_the_corrected_resend_with_it(at: Bench) -> None:
+    number = replayed(at)
+    (made,) = at.events()
+    assert at.became(event(), at_us=LATER) == [("duplicate", made.id)]
+
+    at.undo(number)
+
+    assert at.events() == []
+    assert at.outcome(number, SECONDS, LATER + HOUR_US) == ["accepted"]
+    assert len(at.events()) == 1
+
+
 def test_the_original_is_refused_again_after_an_undo_as_the_same_rejection(at: Bench) -> None:
     number = replayed(at)
     assert at.became(in_milliseconds(), at_us=LATER)[0][0] == "duplicate"
@@ -184,7 +196,8 @@ def test_the_undo_of_a_batch_takes_all_its_events_and_no_other(at: Bench) -> Non
 
     assert at.events() == [there]
     assert at.counts() == (61, 59, 1, 1)
-    assert sorted(at.states().values()) == ["open", "open"]
+    # The bad command is in the batch, which is open: it is not to be mended twice.
+    assert at.states() == {number: "open"}
     outcomes = [each[0] for body in bodies for each in at.became(body, at_us=LATER)]
     assert (outcomes[0], set(outcomes[1:])) == ("duplicate", {"accepted"})
 
@@ -200,6 +213,27 @@ def test_a_batch_that_was_undone_and_replayed_again_keeps_its_bad_command_once(a
 
     assert results == ["accepted"] * 60 + ["rejected"]
     assert sorted(at.states().values()) == ["open", "replayed"]
+
+
+def test_a_bad_command_of_a_batch_stays_where_something_became_of_it(at: Bench) -> None:
+    """Its own history is not thrown away with the replay that made it."""
+    for touch, state in (
+        (lambda child, body: at.refused(body, Form.BATCH, LATER + MINUTE_US), Now("open", 2, 0)),
+        (lambda child, _: at.decide(Action.DISMISS, child), Now("dismissed", 1, 0)),
+        (lambda child, _: at.replay(child), Now("open", 1, 1)),
+        (lambda child, _: at.replay(child, how=NO_EMPTY_IDS), Now("replayed", 1, 1)),
+    ):
+        n = len(at.states())
+        bad = command(event({"registered": "", "cookie": f"u-{n}"}))
+        good = [command(event({"registered": f"c-{n}-{number}"})) for number in range(60)]
+        number = replayed(at, {"commands": [*good, bad]}, SPLIT, Form.BATCH)
+        child = json.loads(at.trace(number)[0].results)[-1]["rejection_id"]
+        touch(child, {"commands": [bad]})
+
+        at.undo(number)
+
+        assert at.now(child) == state
+        assert at.now(number).state == "open"
 
 
 def heard(at: Bench) -> tuple[Any, ...]:
@@ -260,6 +294,46 @@ def test_claims_are_released_also_where_the_rules_have_changed_since(at: Bench) 
 
     at.policy = allowing
     assert at.became(body.encode(), at_us=LATER + HOUR_US)[0][0] == "accepted"
+
+
+TO_KNOWN = How(patch=[{"op": "replace", "path": "/customer_ids/registered", "value": "c-1"}])
+
+
+@pytest.fixture
+def strict(database_url: str) -> Iterator[Bench]:
+    """Who is unknown is refused; one customer is known."""
+    with bench(database_url, unknown_customers="reject") as at:
+        at.post.rows.customer({"registered": "c-1"})
+        yield at
+
+
+def test_what_the_original_claimed_is_released_too(strict: Bench) -> None:
+    typo = event({"registered": "typo"})
+    number = replayed(strict, typo, TO_KNOWN)
+    strict.post.rows.customer({"registered": "typo"})
+    assert strict.became(typo, at_us=LATER)[0][0] == "duplicate"
+
+    strict.undo(number)
+
+    assert strict.became(typo, at_us=LATER + HOUR_US)[0][0] == "accepted"
+    assert strict.became(event(), at_us=LATER + HOUR_US)[0][0] == "accepted"
+
+
+def test_the_claims_of_an_event_that_was_there_before_stay(strict: Bench) -> None:
+    typo = event({"registered": "typo"})
+    number = strict.refused(typo)
+    strict.post.rows.customer({"registered": "typo"})
+    # The sender's own repeat was accepted meanwhile.
+    ((_, own),) = strict.became(typo, at_us=T0 + HOUR_US)
+    ((_, other),) = strict.became(event(), at_us=T0 + HOUR_US)
+
+    assert strict.outcome(number, TO_KNOWN) == ["duplicate"]
+    strict.undo(number)
+
+    assert strict.became(typo, event(), at_us=LATER) == [("duplicate", own), ("duplicate", other)]
+    assert strict.outcome(number) == ["duplicate"]
+    strict.undo(number)
+    assert strict.became(typo, event(), at_us=LATER) == [("duplicate", own), ("duplicate", other)]
 
 
 # -- dismiss and reopen -----------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import typer
 MODULES: Mapping[str, tuple[str, ...]] = {
     "serving": ("serve", "migrate", "check"),
     "keys": ("project", "key"),
-    "reads": ("events", "outcomes", "rejections"),
+    "events": ("events", "outcomes"),
+    "customer": ("customer",),
+    "rejections": ("rejections",),
     "sending": ("send",),
     "mailings": ("mailings",),
     "suppressions": ("suppressions",),

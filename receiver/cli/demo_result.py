@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine
 
 from receiver.cli.demo_people import NUMBER
-from receiver.store import letters, outcomes, refused, reports
+from receiver.store import letters, outcomes, refusal_counts, reports
 from receiver.store.mailings import Reason, State
 from receiver.store.outcomes import Counts
+from receiver.store.refused import RejectionFilter
 from receiver.store.reports import EventFilter
 from receiver.store.writes import Source
 
@@ -109,7 +110,7 @@ def read(engine: Engine, project_token: str, sent: Mapping[str, Any], seen: Mapp
         mailings = letters.summary(connection, project_id, None)
         counted = outcomes.outcomes(connection, project_id, None, None)
         disagreements = outcomes.disagreements(connection, project_id, None, None)
-        reasons = refused.summary(connection, project_id, refused.RejectionFilter())
+        reasons = refusal_counts.summary(connection, project_id, RejectionFilter())
         returned = reports.events_page(connection, project_id, EventFilter(stage="returned"), limit=1).rows
     # Two of them, where midnight has passed.
     callbacks = [counts for span, counts in counted.items() if span.source == Source.CALLBACK]

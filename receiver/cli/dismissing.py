@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from sqlalchemy import Engine
 from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_in, question_of
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit, stopping
 from receiver.cli.showing import Cells, write_table
-from receiver.cli.which_rejections import STOPPED, Reason, Since, Text, Until, found, given, progress, who
+from receiver.cli.which_rejections import NAMES, STOPPED, Chosen, choosing, found, progress, who
 from receiver.inbound import bulk, rejections, undoing
 from receiver.inbound.rejections import Action
 from receiver.settings import Settings
@@ -38,44 +39,38 @@ Words = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why; 
 
 def register(group: typer.Typer) -> None:
     """Add the commands of this module to the group."""
-    for command in (dismiss, reopen, undo, audit):
+    for command in (choosing(dismiss), choosing(reopen), undo, audit):
         group.command(command.__name__)(command)
 
 
 def dismiss(
     project_token: ProjectToken,
     rejection_ids: Ids = None,
-    reason: Reason = None,
-    since: Since = None,
-    until: Until = None,
-    q: Text = None,
     note: Words = None,
     json: Json = False,
+    *,
+    which: Chosen,
 ) -> None:
     """Say of open rejections that nothing is to be done, by their IDs or of all that match."""
-    filters = given({"reason": reason, "since": since, "until": until, "q": q})
     settings = settings_or_exit()
-    which = question_of(MatchingOpen, settings, **filters)
-    question = question_of(DismissMatching, settings, filter=which, note=note)
-    _decide(settings, project_token, rejection_ids or (), Action.DISMISS, question, filters, json=json)
+    matching = question_of(MatchingOpen, settings, **which)
+    question = question_of(DismissMatching, settings, filter=matching, note=note)
+    _decide(settings, project_token, rejection_ids or (), Action.DISMISS, question, bool(which), json=json)
 
 
 def reopen(
     project_token: ProjectToken,
     rejection_ids: Ids = None,
-    reason: Reason = None,
-    since: Since = None,
-    until: Until = None,
-    q: Text = None,
     note: Words = None,
     json: Json = False,
+    *,
+    which: Chosen,
 ) -> None:
     """Say of dismissed rejections that something is to be done after all."""
-    filters = given({"reason": reason, "since": since, "until": until, "q": q})
     settings = settings_or_exit()
-    which = question_of(MatchingDismissed, settings, **filters)
-    question = question_of(ReopenMatching, settings, filter=which, note=note)
-    _decide(settings, project_token, rejection_ids or (), Action.REOPEN, question, filters, json=json)
+    matching = question_of(MatchingDismissed, settings, **which)
+    question = question_of(ReopenMatching, settings, filter=matching, note=note)
+    _decide(settings, project_token, rejection_ids or (), Action.REOPEN, question, bool(which), json=json)
 
 
 def _decide(
@@ -84,24 +79,26 @@ def _decide(
     ids: Sequence[int],
     action: Action,
     question: DismissMatching | ReopenMatching,
-    filters: dict[str, object],
+    chosen: bool,
     *,
     json: bool,
 ) -> None:
-    if bool(ids) == bool(filters):
-        raise typer.BadParameter("Give IDs, or say which by --reason, --since, --until and --q.")
+    if bool(ids) == chosen:
+        raise typer.BadParameter(f"Give IDs, or say which by {NAMES}.")
     stop = threading.Event()
     with opened(settings) as engine, closing(Ledger(engine)) as ledger, stopping(stop):
         project_id = project_in(engine, project_token)
         if ids:
             done = _decide_each(engine, ledger, project_id, ids, action, question)
         else:
-            with progress() as report:
+            wanted = question.filter.filter()
+            state = bulk.WAS[action].value
+            with progress(engine, project_id, replace(wanted, state=state)) as report:
                 done = bulk.decide_matching(
                     engine,
                     ledger,
                     project_id,
-                    question.filter.filter(),
+                    wanted,
                     action,
                     question.note,
                     who(),
@@ -121,7 +118,7 @@ def _decide_each(
     engine: Engine, ledger: Ledger, project_id: int, ids: Sequence[int], action: Action, question: Note
 ) -> int:
     # Looked up before the first is decided: who mistypes one shall not have to find out which are done.
-    wanted = "open" if action is Action.DISMISS else "dismissed"
+    wanted = bulk.WAS[action]
     for number in dict.fromkeys(ids):
         state = found(engine, project_id, number).row.state
         if state != wanted:

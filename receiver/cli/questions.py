@@ -13,6 +13,8 @@ from receiver.web.answers import sentences
 from receiver.web.questions import Parameters
 
 ProjectToken = Annotated[str, typer.Argument(metavar="PROJECT_TOKEN", help="See `receiver project list`.")]
+Since = Annotated[str | None, typer.Option(metavar="ISO", help="From this time on; UTC unless it says.")]
+Until = Annotated[str | None, typer.Option(metavar="ISO", help="Before this time.")]
 Limit = Annotated[int, typer.Option(metavar="N", help="At most so many, up to 1000.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on where a page ended.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]

@@ -4,6 +4,7 @@ import json as json_text
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from receiver.cli import dismissing
 from receiver.cli.questions import Json, ProjectToken, project_in, question_of
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit, stopping
 from receiver.cli.showing import Cells, printable, write_table
-from receiver.cli.which_rejections import STOPPED, Reason, Since, Text, Until, found, given, progress, who
+from receiver.cli.which_rejections import NAMES, STOPPED, Chosen, choosing, found, progress, who
+from receiver.domain.repairs import REPAIRS
 from receiver.inbound import bulk, replaying
 from receiver.inbound.bulk import Totals
 from receiver.inbound.deliveries import Policy
@@ -35,7 +37,7 @@ Yes = Annotated[bool, typer.Option("--yes", "--apply", help="Do it to all that m
 
 def register(group: typer.Typer) -> None:
     """Add the commands of this module and of dismissing to the group."""
-    for command in (replay, repair, retry):
+    for command in (choosing(replay), choosing(repair), retry):
         group.command(command.__name__)(command)
     dismissing.register(group)
 
@@ -46,19 +48,16 @@ def replay(
     repair: Repair = None,
     patch: Patch = None,
     body: Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of what came.")] = None,
-    reason: Reason = None,
-    since: Since = None,
-    until: Until = None,
-    q: Text = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
+    *,
+    which: Chosen,
 ) -> None:
     """Let open rejections come in once more, as they came or mended.
 
     Without an ID it is all that match, and a dry run unless --yes is there.
     """
-    filters = {"reason": reason, "since": since, "until": until, "q": q}
     settings = settings_or_exit()
     mending = {"repair": repair, "patch": None if patch is None else _patch_of(patch)}
     if dry_run and yes:
@@ -66,12 +65,12 @@ def replay(
     if rejection_id is None:
         if body is not None:
             raise typer.BadParameter("--body is for one rejection; give its ID.")
-        which = question_of(MatchingOpen, settings, **filters)
-        matching = question_of(ReplayMatching, settings, filter=which, **mending, dry_run=not yes)
+        wanted = question_of(MatchingOpen, settings, **which)
+        matching = question_of(ReplayMatching, settings, filter=wanted, **mending, dry_run=not yes)
         _replay_matching(settings, project_token, matching, json=json)
         return
-    if given(filters):
-        raise typer.BadParameter("Give an ID, or say which by --reason, --since, --until and --q.")
+    if which:
+        raise typer.BadParameter(f"Give an ID, or say which by {NAMES}.")
     text = None if body is None else _body_of(body)
     question = question_of(Replay, settings, body=text, **mending, dry_run=dry_run)
     _replay_one(settings, project_token, rejection_id, question, json=json)
@@ -79,31 +78,35 @@ def replay(
 
 def repair(
     project_token: ProjectToken,
-    repair: Annotated[str, typer.Option(metavar="NAMES", help="A repair, or several with commas.")],
-    rejection_id: Id = None,
-    reason: Reason = None,
-    since: Since = None,
-    until: Until = None,
-    q: Text = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID] [NAMES]", help="One rejection; without it all that match.  The repair."),
+    ] = None,
+    repair: Repair = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
+    *,
+    which: Chosen,
 ) -> None:
     """Mend open rejections by a named repair, and replay them.
 
     Without an ID it is all that match, and a dry run unless --yes is there.
     """
+    numbers = [each for each in what or () if each.isdecimal()]
+    names = [each for each in what or () if not each.isdecimal()]
+    if len(numbers) > 1 or any(int(each) not in range(1, 2**63) for each in numbers):
+        raise typer.BadParameter(f"Give one ID, or say which by {NAMES}.")
+    if len(names) + (repair is not None) != 1:
+        raise typer.BadParameter(f"Name one repair, or several with commas: {', '.join(REPAIRS)}.")
     replay(
         project_token,
-        rejection_id,
-        repair=repair,
-        reason=reason,
-        since=since,
-        until=until,
-        q=q,
+        int(numbers[0]) if numbers else None,
+        repair=names[0] if names else repair,
         dry_run=dry_run,
         yes=yes,
         json=json,
+        which=which,
     )
 
 
@@ -165,13 +168,14 @@ def _replay_matching(
     stop = threading.Event()
     with opened(settings) as engine, closing(Ledger(engine)) as ledger, stopping(stop):
         project_id = project_in(engine, project_token)
-        with progress() as report:
+        wanted = question.filter.filter()
+        with progress(engine, project_id, replace(wanted, state="open")) as report:
             totals = bulk.replay_matching(
                 engine,
                 ledger,
                 Policy.of(settings),
                 project_id,
-                question.filter.filter(),
+                wanted,
                 question.how(),
                 who(),
                 dry_run=question.dry_run,

@@ -1,5 +1,6 @@
 """How commands show rows: a table for people, lines for a file or a pipe."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -18,20 +19,31 @@ Cells = Sequence[object]
 
 @contextmanager
 def opened_for_writing(path: Path | None) -> Iterator[BinaryIO]:
-    """The file, or standard output.  Half a file is not left behind: it would look like a whole one."""
+    """The file, or standard output.  A file has its name only when it is whole."""
     if path is None:
         yield typer.get_binary_stream("stdout")
         return
     try:
-        with path.open("wb") as file:
-            try:
-                yield file
-            except BaseException:
-                if path.is_file():
-                    path.unlink()
-                raise
+        # A pipe or a device is written as it is; a directory says itself that it cannot be.
+        is_other = path.exists() and not path.is_file()
+        with path.open("wb") if is_other else _whole_or_nothing(path) as file:
+            yield file
     except OSError as error:
         raise failed(f"The file cannot be written ({error.strerror}).") from None
+
+
+@contextmanager
+def _whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
+    # Beside the file that a link leads to: only there it can be moved in one step.
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    file = part.open("wb")
+    try:
+        with file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_table(head: Sequence[str], rows: Iterable[Cells], path: Path | None = None) -> None:

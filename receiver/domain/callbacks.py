@@ -21,6 +21,7 @@ from receiver.domain.commands import (
 from receiver.domain.events import read_event, read_flat_event, read_update, refuse_no_object
 from receiver.domain.exact_json import entries_as_sent, member_as_sent, parse
 from receiver.domain.fields import Refusal, is_storable, kind_of
+from receiver.domain.shapes import told
 from receiver.domain.timestamps import is_time
 
 MAX_EVENT_BYTES = 800_000
@@ -40,12 +41,12 @@ def read(form: Form, body: bytes, rules: Rules, now_us: int) -> Iterable[Outcome
     """
     sent = parse(body)
     if isinstance(sent, Refusal):
-        return [_reject(sent, form, body)]
+        return [_reject(sent, form, body, rules)]
     if form is Form.BATCH:
         return _read_batch(sent, body, rules, now_us)
     if form is Form.FLAT and not isinstance(sent, dict):
         return _read_flat_list(sent, body, rules, now_us)
-    return [_settle(_READERS[form](sent, rules, now_us), form, body, sent)]
+    return [_settle(_READERS[form](sent, rules, now_us), form, body, rules, sent)]
 
 
 def as_sent(form: Form, body: bytes) -> list[tuple[Form, bytes]]:
@@ -57,17 +58,17 @@ def as_sent(form: Form, body: bytes) -> list[tuple[Form, bytes]]:
     return [(form, body)]
 
 
-def refuse(form: Form, body: bytes, reason: Reason, pointer: str, detail: str) -> Rejection:
+def refuse(form: Form, body: bytes, rules: Rules, reason: Reason, pointer: str, detail: str) -> Rejection:
     """Refuse one command, as ``as_sent`` gives it, for a reason that reading alone could not find."""
-    return _reject(Refusal(reason, pointer, detail), form, body, parse(body))
+    return _reject(Refusal(reason, pointer, detail), form, body, rules, parse(body))
 
 
 def _read_batch(sent: object, body: bytes, rules: Rules, now_us: int) -> list[Outcome]:
     commands = _commands_of(sent, rules)
     if isinstance(commands, Refusal):
-        return [_reject(commands, Form.BATCH, body)]
+        return [_reject(commands, Form.BATCH, body, rules)]
     results = [_read_command(command, rules, now_us) for command in commands]
-    return list(_settle_entries(results, commands, Form.COMMAND, body, "commands"))
+    return list(_settle_entries(results, commands, Form.COMMAND, body, rules, "commands"))
 
 
 def _commands_of(sent: object, rules: Rules) -> list[object] | Refusal:
@@ -94,12 +95,12 @@ def _read_flat_list(sent: object, body: bytes, rules: Rules, now_us: int) -> Ite
         refusal = Refusal(
             Reason.NOT_A_BATCH, "", f"The body is {kind_of(sent)}; send an object or a list of objects."
         )
-        return [_reject(refusal, Form.FLAT, body)]
+        return [_reject(refusal, Form.FLAT, body, rules)]
     if not sent:
         refusal = Refusal(Reason.NO_COMMANDS, "", "The list is empty; send at least one object.")
-        return [_reject(refusal, Form.FLAT, body)]
+        return [_reject(refusal, Form.FLAT, body, rules)]
     results = (read_flat_event(item, rules, now_us) for item in sent)
-    return _settle_entries(results, sent, Form.FLAT_ITEM, body, None)
+    return _settle_entries(results, sent, Form.FLAT_ITEM, body, rules, None)
 
 
 # One command
@@ -155,7 +156,12 @@ _READERS = {
 
 
 def _settle_entries(
-    results: Iterable[_Result], entries: list[object], form: Form, body: bytes, member: str | None
+    results: Iterable[_Result],
+    entries: list[object],
+    form: Form,
+    body: bytes,
+    rules: Rules,
+    member: str | None,
 ) -> Iterator[Outcome]:
     """Settle the *results* of the *entries* of a list: of the body itself, or of that *member* of it."""
     small = len(body) <= MAX_EVENT_BYTES
@@ -170,13 +176,13 @@ def _settle_entries(
             slices = entries_as_sent(body, member)
         exact = next(islice(slices, number - passed, None))
         passed = number + 1
-        yield _settle(result, form, exact, entries[number])
+        yield _settle(result, form, exact, rules, entries[number])
 
 
-def _settle(result: _Result, form: Form, body: bytes, sent: object) -> Outcome:
+def _settle(result: _Result, form: Form, body: bytes, rules: Rules, sent: object) -> Outcome:
     """Refuse an event or update that is too large, and give a refusal its bytes."""
     if isinstance(result, Refusal):
-        return _reject(result, form, body, sent)
+        return _reject(result, form, body, rules, sent)
     if len(body) <= MAX_EVENT_BYTES:
         return result
     if form is Form.COMMAND and len(member_as_sent(body, "data")) <= MAX_EVENT_BYTES:
@@ -186,10 +192,10 @@ def _settle(result: _Result, form: Form, body: bytes, sent: object) -> Outcome:
         "",
         f"The event or update has over {MAX_EVENT_BYTES} bytes; send fewer or shorter properties.",
     )
-    return _reject(too_large, form, body, sent)
+    return _reject(too_large, form, body, rules, sent)
 
 
-def _reject(refusal: Refusal, form: Form, body: bytes, sent: object = None) -> Rejection:
+def _reject(refusal: Refusal, form: Form, body: bytes, rules: Rules, sent: object = None) -> Rejection:
     """Give the Rejection of *body*; *sent* is the command that it holds, None where it is none."""
     command_id = None
     if form is Form.COMMAND and isinstance(sent, dict):
@@ -198,6 +204,7 @@ def _reject(refusal: Refusal, form: Form, body: bytes, sent: object = None) -> R
     has_time = isinstance(sent, dict) and (
         is_time(sent.get("timestamp")) or is_time(sent.get("update_timestamp"))
     )
+    event_type, campaign = told(form, sent, rules)
     return Rejection(
         reason=refusal.reason,
         detail=refusal.detail,
@@ -206,4 +213,6 @@ def _reject(refusal: Refusal, form: Form, body: bytes, sent: object = None) -> R
         body=body,
         claim=rejection_claim(form, refusal.reason, body, has_time=has_time),
         command_id=command_id,
+        event_type=event_type,
+        campaign=campaign,
     )

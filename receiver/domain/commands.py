@@ -136,6 +136,7 @@ class Rejection(NamedTuple):
         pointer: RFC 6901, from the event or update itself (for a body that is no batch, its root).
         body: the exact bytes, which ``read(form, body, ...)`` refuses again for the same reason.
         claim: identical rejections collapse by it.
+        event_type, campaign: as far as they can be read.
     """
 
     reason: Reason
@@ -145,6 +146,8 @@ class Rejection(NamedTuple):
     body: bytes
     claim: Claim
     command_id: str | int | None
+    event_type: str | None
+    campaign: str | None
 
 
 Command = Event | CustomerUpdate

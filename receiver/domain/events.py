@@ -159,6 +159,9 @@ def read_update(
 
 
 _INDIVIDUALISATION = re.compile(r"individuali[sz]ation([1-9][0-9]{0,3})")
+FLAT_EVENT_TYPE = "campaign"
+"""Where the flat form names none."""
+
 _FLAT_FIELDS = frozenset({"customer_ids", "event_type", "timestamp", "age"})
 _KEPT_AS = {"campaign": "campaign_reference", "mailing": MAILING_PROPERTIES[0]}
 
@@ -200,12 +203,20 @@ def read_flat_event(sent: object, rules: Rules, now_us: int) -> Event | Refusal:
         rules,
         now_us,
         customer_ids=ids if customer_ids is None else customer_ids,
-        event_type="campaign" if event_type is None else event_type,
+        event_type=FLAT_EVENT_TYPE if event_type is None else event_type,
         properties=properties,
         ids_at=Place("", id_keys) if customer_ids is None else IN_CUSTOMER_IDS,
         properties_at=Place("", property_keys),
         campaign=campaign,
     )
+
+
+def flat_campaign(sent: Mapping[str, object], rules: Rules) -> str | None:
+    """The campaign that an individualisation of the flat form carries, None where none does."""
+    for key, value in sent.items():
+        if _meaning(key, rules) == "campaign" and (text := text_of(value)) and len(text) <= MAX_TEXT:
+            return text
+    return None
 
 
 def _meaning(key: str, rules: Rules) -> str | None:

@@ -4,13 +4,14 @@ Whatever the bytes, ``parse`` gives a value or a Refusal.  The other functions t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder
 from math import inf
+from typing import NamedTuple
 
 from receiver.domain.commands import Reason
-from receiver.domain.fields import Refusal
+from receiver.domain.fields import Place, Refusal
 
 MAX_DEPTH = 500
 """Brackets within brackets.  The parser's own limit differs between versions of Python and between
@@ -30,25 +31,38 @@ _decoder = JSONDecoder()
 _patient_decoder = JSONDecoder(parse_int=_int_or_infinity)
 
 
+class Failure(NamedTuple):
+    """Why bytes are no JSON; *at* is the character from which on, where that can be told."""
+
+    detail: str
+    at: int | None = None
+
+
 def parse(body: bytes) -> object:
     """Give the value that *body* holds, or a Refusal.
 
     NaN and infinite numbers, halves of surrogate pairs and repeated keys (the last one counts) are
     let through, because only their command shall suffer from them.
     """
+    value = parse_or_fail(body)
+    return Refusal(Reason.MALFORMED_JSON, "", value.detail) if isinstance(value, Failure) else value
+
+
+def parse_or_fail(body: bytes) -> object:
+    """As `parse`, with a Failure in place of the Refusal.  A byte order mark is no character here."""
     # A short body, or few brackets, cannot be deep: most are told by looking at no more than that.
     if len(body) > MAX_DEPTH and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
-        return _malformed(f"Brackets are nested over {MAX_DEPTH} deep; send flatter JSON.")
+        return Failure(f"Brackets are nested over {MAX_DEPTH} deep; send flatter JSON.")
     try:
         text = _text(body)
     except UnicodeDecodeError as error:
-        return _malformed(f"The body is not UTF-8 from byte {error.start} on; send UTF-8.")
+        return Failure(f"The body is not UTF-8 from byte {error.start} on; send UTF-8.")
     try:
         return _parse_text(text)
     except JSONDecodeError as error:
-        return _malformed(f"The body is not JSON from character {error.pos} on; send valid JSON.")
+        return Failure(f"The body is not JSON from character {error.pos} on; send valid JSON.", error.pos)
     except RecursionError:
-        return _malformed("Brackets are nested too deep; send flatter JSON.")
+        return Failure("Brackets are nested too deep; send flatter JSON.")
 
 
 def _text(body: bytes) -> str:
@@ -62,10 +76,6 @@ def _parse_text(text: str) -> object:
         raise
     except ValueError:
         return _patient_decoder.decode(text)
-
-
-def _malformed(detail: str) -> Refusal:
-    return Refusal(Reason.MALFORMED_JSON, "", detail)
 
 
 _NO_BRACKET_OR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
@@ -82,62 +92,155 @@ def _depth(body: bytes) -> int:
 def entries_as_sent(body: bytes, member: str | None = None) -> Iterator[bytes]:
     """Give the exact bytes of each entry of a list: the whole *body*, or that *member* of it."""
     text = _text(body)
-    spans = _spans(text, _skip_space(text, 0)) if member is None else _member(text, member)[2]
+    begin = _skip(text, 0)
+    spans = _spans(text, begin) if member is None else _spans_in_member(text, begin, member)
     return (text[begin:end].encode() for begin, end in spans)
 
 
 def member_as_sent(body: bytes, member: str) -> bytes:
     """Give the exact bytes of a *member* of the object *body*, none where it has no such member."""
     text = _text(body)
-    begin, end, _ = _member(text, member)
+    _, *found = spans_along(text, [member])
+    begin, end = found[0] if found else (0, 0)
     return text[begin:end].encode()
 
 
-_Spans = list[tuple[int, int]]
+Span = tuple[int, int]
+"""Where a value begins and ends, in characters."""
 
 
-def _member(text: str, member: str) -> tuple[int, int, _Spans]:
-    """Find where the last *member* of an object begins and ends, and its entries where it is a list."""
-    found: tuple[int, int, _Spans] = (0, 0, [])
-    at = _skip_space(text, _skip_space(text, 0) + 1)
+def _spans_in_member(text: str, begin: int, member: str) -> list[Span]:
+    """Find the entries of the last *member* of the object at *begin*, none where it is no list."""
+    found: list[Span] = []
+    at = _skip(text, begin + 1)
     while text[at] != "}":
-        name, at = _patient_decoder.raw_decode(text, at)
-        begin = _skip_space(text, _skip_space(text, at) + 1)
-        spans: _Spans = []
-        if name == member and text[begin] == "[":
-            spans, at = _entries(text, begin)
+        name, at = _name(text, at)
+        spans: list[Span] = []
+        if name == member and text[at] == "[":
+            spans = list(_spans(text, at))
+            end = (_skip(text, spans[-1][1]) if spans else _skip(text, at + 1)) + 1
         else:
-            _, at = _patient_decoder.raw_decode(text, begin)
+            end = _end(text, at)
         if name == member:
-            found = (begin, at, spans)
-        at = _skip_comma(text, at)
+            found = spans
+        at = _skip(text, end)
     return found
 
 
-def _entries(text: str, begin: int) -> tuple[_Spans, int]:
-    """Find where each entry of the list at *begin* begins and ends, and where the list ends."""
-    spans = list(_spans(text, begin))
-    end = _skip_comma(text, spans[-1][1]) if spans else _skip_space(text, begin + 1)
-    return spans, end + 1
-
-
-def _spans(text: str, begin: int) -> Iterator[tuple[int, int]]:
-    at = _skip_space(text, begin + 1)
+def _spans(text: str, begin: int) -> Iterator[Span]:
+    at = _skip(text, begin + 1)
     while text[at] != "]":
-        _, end = _patient_decoder.raw_decode(text, at)
+        end = _end(text, at)
         yield at, end
-        at = _skip_comma(text, end)
+        at = _skip(text, end)
 
 
-_space = re.compile(r"[ \t\n\r]*")
+_gap = re.compile(r"[ \t\n\r]*+[,:]?[ \t\n\r]*+")
 
 
-def _skip_space(text: str, at: int) -> int:
-    match = _space.match(text, at)
-    assert match, "no space at all matches too"
+def _skip(text: str, at: int) -> int:
+    """Pass over white space, with a comma or colon in it."""
+    match = _gap.match(text, at)
+    assert match, "nothing at all matches too"
     return match.end()
 
 
-def _skip_comma(text: str, at: int) -> int:
-    at = _skip_space(text, at)
-    return _skip_space(text, at + 1) if text[at] == "," else at
+def _name(text: str, at: int) -> tuple[str, int]:
+    """Give the name of the member at *at*, and where its value begins."""
+    name, end = _patient_decoder.raw_decode(text, at)
+    return name, _skip(text, end)
+
+
+def _end(text: str, at: int) -> int:
+    return _patient_decoder.raw_decode(text, at)[1]
+
+
+# The way to one value.  Each character is looked at once: what the way leads through is opened, all else
+# passed over, in runs where that can be, because a body may hold millions of entries.
+
+
+def spans_along(text: str, steps: Sequence[str]) -> list[Span]:
+    """Find the whole value, then what each step of a JSON pointer names within, as far as there is something.
+
+    Where a name is repeated the last one counts.  U+FFFD in a step stands for itself, and for what a
+    pointer of ours cannot hold.
+    """
+    spans: list[Span] = []
+    _follow(text, _skip(text, 0), steps, spans)
+    return spans
+
+
+def _follow(text: str, begin: int, steps: Sequence[str], spans: list[Span]) -> int:
+    """Add the value at *begin*, and what the further steps name within it; give where it ends."""
+    # One frame a level, so that all the depth that may be sent can be followed.
+    depth = len(spans)
+    spans.append((begin, begin))
+    opened = text[begin] if depth < len(steps) else ""
+    if opened not in ("{", "["):
+        end = _end(text, begin)
+    else:
+        step = steps[depth]
+        number = int(step) if _number.fullmatch(step) else None
+        at = looked_at = _skip(text, begin + 1)
+        while True:
+            if opened == "{":
+                at, looked_at = _to_member(text, at, step, looked_at)
+            else:
+                at = _to_entry(text, at, number)
+            if text[at] in "}]":
+                break
+            del spans[depth + 1 :]
+            at = _skip(text, _follow(text, at, steps, spans))
+            number = None
+        end = at + 1
+    spans[depth] = (begin, end)
+    return end
+
+
+_number = re.compile("0|[1-9][0-9]{0,9}")
+_AT_ONCE = 100
+_FURTHER = r"[ \t\n\r]*+,[ \t\n\r]*+"
+_TEXT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rf'[\[{{](?:[^][{{}}"]++|{_TEXT})*+[\]}}]'
+_SHALLOW = rf'[\[{{](?:[^][{{}}"]++|{_TEXT}|{_FLAT})*+[\]}}]'
+_VALUE = rf'(?:{_TEXT}|[^][{{}}", \t\n\r]++|{_SHALLOW})'
+_some_members = re.compile(rf'(?:"[^"\\]*+"[ \t\n\r]*+:[ \t\n\r]*+{_VALUE}{_FURTHER}){{1,{_AT_ONCE}}}+')
+_many_entries = re.compile(rf"(?:{_VALUE}{_FURTHER}){{{_AT_ONCE}}}+")
+
+
+def _to_member(text: str, at: int, step: str, looked_at: int) -> tuple[int, int]:
+    """Go from the member at *at* to the next value of this name, or to the end of the object.
+
+    Up to *looked_at*, which is given again, a member may have the name.
+    """
+    quoted = f'"{step}"'
+    while text[at] != "}":
+        if at >= looked_at and (run := _some_members.match(text, at)):
+            looked_at = run.end()
+            # The names in a run hold no escapes.
+            if text.find(quoted, at, looked_at) < 0:
+                at = looked_at
+                continue
+        name, at = _name(text, at)
+        if name == step or ("\ufffd" in step and _ROOT.of(name) == _ROOT.of(step)):
+            return at, looked_at
+        at = _skip(text, _end(text, at))
+    return at, looked_at
+
+
+_ROOT = Place("")
+
+
+def _to_entry(text: str, at: int, number: int | None) -> int:
+    """Go from the entry at *at* to the one so many further on, or to the end of the list; None: to that."""
+    passed = looked_at = 0
+    while text[at] != "]" and passed != number:
+        is_far = number is None or number - passed >= _AT_ONCE
+        if is_far and passed >= looked_at:
+            looked_at = passed + _AT_ONCE
+            if run := _many_entries.match(text, at):
+                passed, at = looked_at, run.end()
+                continue
+        at = _skip(text, _end(text, at))
+        passed += 1
+    return at

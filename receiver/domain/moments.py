@@ -29,6 +29,11 @@ def iso(time_us: int) -> str:
     return (_EPOCH_WITHOUT_ZONE + timedelta(0, 0, time_us)).isoformat("T", "microseconds") + "Z"
 
 
+def hour_of(time_us: int) -> int:
+    """The beginning of the hour (UTC)."""
+    return time_us - time_us % HOUR_US
+
+
 def day(time_us: int) -> str:
     """Microseconds -> ``2026-11-23``."""
     return iso(time_us)[:10]

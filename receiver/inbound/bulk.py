@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from receiver.domain.commands import Reason
 from receiver.inbound.deliveries import Became, Policy
-from receiver.inbound.rejections import MOST_AT_ONCE, Action, How, Replayed, Who, decide
+from receiver.inbound.rejections import MOST_AT_ONCE, Action, How, Replayed, State, Who, decide
 from receiver.inbound.replaying import replay
 from receiver.store import refused, reports
 from receiver.store.refused import RejectionFilter
@@ -22,6 +22,9 @@ _MOST_BYTES = 128 * 1024
 
 SAMPLES = 12
 
+WAS = {Action.DISMISS: State.OPEN, Action.REOPEN: State.DISMISSED}
+"""The state of those that something can be decided about."""
+
 
 @dataclass
 class Totals:
@@ -30,6 +33,7 @@ class Totals:
     Attributes:
         reasons: why what is still rejected is; "" where a repair could not be applied.
         samples: up to SAMPLES, of each outcome at most a third.
+        next: behind which rejection to go on, where only so many were wanted.
     """
 
     matched: int = 0
@@ -38,6 +42,7 @@ class Totals:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     samples: list[Replayed] = field(default_factory=list)
+    next: int | None = None
 
     def add(self, done: Replayed) -> None:
         self.matched += 1
@@ -66,20 +71,30 @@ def replay_matching(
     who: Who,
     *,
     dry_run: bool,
+    after: int | None = None,
+    limit: int | None = None,
     stop: threading.Event | None = None,
     report: Report = lambda _: None,
 ) -> Totals:
-    """Replay every open rejection that matches; nothing stays of a *dry_run*.
+    """Replay every open rejection that matches, or the newest *limit* of those behind *after*; nothing
+    stays of a *dry_run*.
 
     Broken off, it can be called again: what is replayed is open no more.  A dry run looks at each
     hundred by themselves: of two that are mended to the same event in different hundreds it counts
     both as accepted.
     """
     totals = Totals()
-    for ids in _pages(engine, project_id, replace(wanted, state="open"), stop):
+    left = limit
+    for page in _pages(engine, project_id, replace(wanted, state="open"), stop, after):
+        ids = page[:left]
         for done in replay(ledger, policy, project_id, ids, how, who, rehearsal=dry_run):
             totals.add(done)
         report(len(ids))
+        if left is not None:
+            left -= len(ids)
+            if not left:
+                totals.next = ids[-1]
+                break
     return totals
 
 
@@ -97,21 +112,23 @@ def decide_matching(
 ) -> int:
     """Dismiss, or reopen, all that match; how many could be."""
     done = 0
-    was = "open" if action is Action.DISMISS else "dismissed"
-    for ids in _pages(engine, project_id, replace(wanted, state=was), stop):
+    for ids in _pages(engine, project_id, replace(wanted, state=WAS[action].value), stop):
         done += len(decide(ledger, project_id, ids, action, note, who))
         report(len(ids))
     return done
 
 
 def _pages(
-    engine: Engine, project_id: int, wanted: RejectionFilter, stop: threading.Event | None
+    engine: Engine,
+    project_id: int,
+    wanted: RejectionFilter,
+    stop: threading.Event | None,
+    after: int | None = None,
 ) -> Iterator[list[int]]:
     """The IDs of all that match now, the newest first; what comes in meanwhile is not among them.
 
     Each list is for one transaction: few bytes too, as a body can hold thousands of commands.
     """
-    after: int | None = None
     while stop is None or not stop.is_set():
         with reports.reading(engine) as connection:
             found = refused.matching_ids(connection, project_id, wanted, after=after, limit=MOST_AT_ONCE)

@@ -63,6 +63,7 @@ class Delivery:
 
     Attributes:
         first_us: of a replay, when the sender's bytes were first received.
+        rejection_id: of a replay, what is replayed.
     """
 
     project_id: int
@@ -72,6 +73,7 @@ class Delivery:
     headers: Headers
     received_us: int
     first_us: int | None = None
+    rejection_id: int | None = None
 
     @property
     def sent_us(self) -> int:

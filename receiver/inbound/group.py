@@ -9,7 +9,8 @@ from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Rejectio
 from receiver.domain.identity import Directory, Holding, Resolution
 from receiver.domain.json_text import encode
 from receiver.domain.stages import RETURNED
-from receiver.inbound.deliveries import Became, Delivery, Item, Policy, Verdict, kept
+from receiver.inbound.deliveries import Became, Delivery, Item, Policy, Verdict
+from receiver.inbound.refusals import Refusals
 from receiver.inbound.ties import Letters, Tie
 from receiver.store.attempts import MENDED
 from receiver.store.mailings import Kind
@@ -52,8 +53,7 @@ class Group:
         # Rows as they will be written, but for merges that are yet to come: see `writes`.
         self._properties: list[tuple[int, str, str, int, bool]] = []
         self._events: list[Row] = []
-        self._rejections: list[Row] = []
-        self._repeats: dict[int, tuple[int, int]] = {}
+        self._refusals = Refusals()
         self._suppressions: dict[tuple[int, bytes], Row] = {}
         self._any_merged = False
         by_project: dict[int, list[Holding]] = {}
@@ -88,7 +88,9 @@ class Group:
             return Verdict(Became.DUPLICATE, known.row_id, None)
         if isinstance(outcome, Rejection):
             row_id = (
-                self._reject(delivery, outcome) if known is None else self._repeat(known.row_id, delivery)
+                self._refusals.add(next(self._ids), delivery, outcome)
+                if known is None
+                else self._refusals.repeat(known.row_id, delivery)
             )
             verdict = Verdict(Became.REJECTED, row_id, outcome)
         elif known is not None:
@@ -203,22 +205,6 @@ class Group:
             what = Source.IDENTITY.value, None, None, None, sent, encode(properties)
             self._events.append((*about, *what, *_UNTIED))
 
-    def _reject(self, delivery: Delivery, rejection: Rejection) -> int:
-        rejection_id = next(self._ids)
-        what = rejection.form, rejection.reason, rejection.detail, rejection.pointer
-        state, times, attempts = "open", 1, 0
-        seen = delivery.sent_us, delivery.received_us
-        kept_as = kept(delivery.headers), rejection.body
-        self._rejections.append(
-            (rejection_id, delivery.project_id, *what, state, times, attempts, *seen, *kept_as)
-        )
-        return rejection_id
-
-    def _repeat(self, rejection_id: int, delivery: Delivery) -> int:
-        times, seen_us = self._repeats.get(rejection_id, (0, 0))
-        self._repeats[rejection_id] = times + 1, max(seen_us, delivery.received_us)
-        return rejection_id
-
     def _directory(self, holdings: list[Holding]) -> Directory:
         rules = self._policy.rules
         return Directory(rules.hard_ids, rules.soft_ids, holdings, self._ids.__next__)
@@ -252,8 +238,7 @@ class Group:
             result.suppressions = [_of_survivor(row, merged) for row in result.suppressions]
         result.heard = self._letters.heard() if self._letters else []
         result.undated_properties, result.properties = self._newest_properties(merged)
-        result.rejections = self._rejections
-        result.repeated_rejections = [(row_id, *seen) for row_id, seen in self._repeats.items()]
+        self._refusals.write(result)
         for place, claim in self._new_claims.items():
             rows = result.renewed_claims if place in self._stored_claims else result.claims
             rows.append(place + claim)

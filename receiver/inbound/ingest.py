@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from receiver.domain import callbacks
 from receiver.domain.commands import Event, Outcome, Reason, Rejection, SystemTime
-from receiver.domain.moments import HOUR_US
+from receiver.domain.moments import hour_of
 from receiver.inbound.deliveries import Became, Delivery, Item, Part, Policy, Verdict
 from receiver.inbound.group import Group
 from receiver.inbound.ties import Letters
@@ -97,7 +97,7 @@ def _isolate(transaction: Transaction, items: Sequence[Item], policy: Policy) ->
         if fault(error) is not Fault.DATA or (len(items) == 1 and isinstance(items[0].outcome, Rejection)):
             raise
     if len(items) == 1:
-        return keep_group(transaction, _refused(items, Reason.REFUSED_BY_DATABASE), policy)
+        return keep_group(transaction, _refused(items, Reason.REFUSED_BY_DATABASE, policy), policy)
     half = len(items) // 2
     return [*_isolate(transaction, items[:half], policy), *_isolate(transaction, items[half:], policy)]
 
@@ -130,7 +130,7 @@ def keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) 
     verdicts = list(map(group.decide, items))
     unknown = [index for index, verdict in enumerate(verdicts) if verdict is None]
     if unknown:
-        refused = _refused([items[index] for index in unknown], Reason.UNKNOWN_CUSTOMER)
+        refused = _refused([items[index] for index in unknown], Reason.UNKNOWN_CUSTOMER, policy)
         group.learn(writes.known_claims(writes.find_claims(transaction, _places(refused))))
         for index, item in zip(unknown, refused, strict=True):
             verdicts[index] = group.decide(item)
@@ -163,11 +163,15 @@ def _places(items: Sequence[Item]) -> list[tuple[int, bytes]]:
     return list({(item.delivery.project_id, item.outcome.claim.key): None for item in items})
 
 
-def _refused(items: Sequence[Item], reason: Reason) -> list[Item]:
+def _refused(items: Sequence[Item], reason: Reason, policy: Policy) -> list[Item]:
     """*items* as rejections, for what only the store could tell."""
     pointer, detail = _SENTENCES[reason]
     return [
-        item._replace(outcome=callbacks.refuse(*item.delivery.commands[item.number], reason, pointer, detail))
+        item._replace(
+            outcome=callbacks.refuse(
+                *item.delivery.commands[item.number], policy.rules, reason, pointer, detail
+            )
+        )
         for item in items
     ]
 
@@ -176,15 +180,15 @@ def _counters(items: Iterable[Item], verdicts: Iterable[Verdict]) -> list[Row]:
     """Rows of the counters: ``received`` from what came in, the others from what was done with it."""
     counts: dict[tuple[int, str, int], list[int]] = {}
     for (delivery, _, _), verdict in zip(items, verdicts, strict=True):
-        hour_us = delivery.received_us - delivery.received_us % HOUR_US
-        place = delivery.project_id, delivery.source.value, hour_us
+        place = delivery.project_id, delivery.source.value, hour_of(delivery.received_us)
         of_place = counts.get(place)
         if of_place is None:
-            of_place = counts[place] = [0] * (1 + len(_COUNTED))
+            of_place = counts[place] = [0] * (2 + len(_COUNTED))
         of_place[0] += 1
         of_place[_COUNTED[verdict.became]] += 1
+        of_place[-1] = max(of_place[-1], delivery.received_us)
     return [(*place, *of_place) for place, of_place in counts.items()]
 
 
-# Columns of the counters, after the one of what was received.
+# Columns of the counters, between what was received and when the last one came.
 _COUNTED = {became: at for at, became in enumerate(Became, start=1)}

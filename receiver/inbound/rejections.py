@@ -77,12 +77,14 @@ class Result(NamedTuple):
 
     Attributes:
         event_id: of an event, accepted or known already.
+        rejection_id: under which a refused command of a whole body is kept by itself.
         similar: other events of the customer that say the same less than a second apart: perhaps the
             sender's own correction.
     """
 
     outcome: Became
     event_id: int | None = None
+    rejection_id: int | None = None
     reason: Reason | None = None
     detail: str | None = None
     pointer: str | None = None
@@ -162,7 +164,7 @@ _STEPS: Mapping[Action, tuple[State, State]] = {
 def noted(
     number: int, project_id: int, rejection_id: int, action: Action, note: str | None, who: Who
 ) -> Attempt:
-    nothing = (None, None, None)
+    nothing = (None, None, None, None)
     return Attempt(
         number, project_id, rejection_id, who.now_us, who.key_id, action.value, None, note, *nothing
     )

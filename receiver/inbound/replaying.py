@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from receiver.domain import callbacks
 from receiver.domain.claims import rejection_claim
@@ -38,9 +39,15 @@ def replay(
         wanted = [
             found[each] for each in dict.fromkeys(ids) if each in found and found[each].state == State.OPEN
         ]
-        return _replay(transaction, keep, policy, project_id, wanted, how, who)
+        replayed = _replay(transaction, keep, policy, project_id, wanted, how, who)
+        return list(map(_without_new, replayed)) if rehearsal else replayed
 
     return ingest.in_transaction(ledger, work, rehearsal=rehearsal)
+
+
+def _without_new(done: Replayed) -> Replayed:
+    """Without the numbers of rejections, which a rehearsal does not keep."""
+    return done._replace(results=tuple(result._replace(rejection_id=None) for result in done.results))
 
 
 def _replay(
@@ -69,7 +76,7 @@ def _replay(
         _replayed(each, bodies, results[place])
         for place, (each, bodies) in enumerate(zip(kept, mended, strict=True))
     ]
-    _write(transaction, project_id, kept, replayed, how, who)
+    _write(transaction, policy, project_id, kept, replayed, how, who)
     return replayed
 
 
@@ -80,7 +87,7 @@ def items_of(
     items = []
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(kept.headers)]
     for form, body in bodies:
-        delivery = Delivery(project_id, Source.REPLAY, form, body, headers, now_us, kept.received_us)
+        delivery = Delivery(project_id, Source.REPLAY, form, body, headers, now_us, kept.received_us, kept.id)
         outcomes = callbacks.read(form, body, policy.rules, kept.received_us)
         for number, outcome in enumerate(outcomes):
             if not isinstance(outcome, SystemTime):
@@ -95,7 +102,9 @@ def _is_new_event(item: Item, verdict: Verdict) -> bool:
 def _result(item: Item, verdict: Verdict, similar: Mapping[int, Sequence[int]]) -> Result:
     if verdict.rejection is not None:
         refused = verdict.rejection
-        return Result(verdict.became, None, refused.reason, refused.detail, refused.pointer)
+        return Result(
+            verdict.became, None, verdict.row_id or None, refused.reason, refused.detail, refused.pointer
+        )
     event_id = verdict.row_id if isinstance(item.outcome, Event) else None
     return Result(verdict.became, event_id, similar=tuple(similar.get(verdict.row_id, ())))
 
@@ -104,11 +113,12 @@ def _replayed(kept: Kept, bodies: Sequence[Mended] | CannotMend, results: Sequen
     whole = kept.form in {Form.BATCH, Form.FLAT}
     if isinstance(bodies, CannotMend):
         return Replayed(kept.id, (), bodies.detail, whole)
-    return Replayed(kept.id, results, None, whole, bodies)
+    return Replayed(kept.id, tuple(results), None, whole, bodies)
 
 
 def _write(
     transaction: Transaction,
+    policy: Policy,
     project_id: int,
     kept: Sequence[Kept],
     replayed: Sequence[Replayed],
@@ -120,13 +130,12 @@ def _write(
     if not tried:
         return
     last_id = writes.take_turn(transaction, len(tried))()[0][0]
+    originals = _claim_originals(transaction, policy, project_id, tried)
     rows, states, claims = [], [], []
     for number, (each, done) in enumerate(tried):
-        over = done.over
-        states.append((each.id, State.REPLAYED.value if over else State.OPEN.value, 1))
-        if over:
-            event_id = next((result.event_id for result in done.results if result.event_id), each.id)
-            claims.append((project_id, claim_key(each), each.id, MENDED, event_id))
+        states.append((each.id, State.REPLAYED.value if done.over else State.OPEN.value, 1))
+        if done.over:
+            claims.append((project_id, claim_key(each), each.id, MENDED, _event_of(done) or each.id))
         rows.append(
             Attempt(
                 last_id - number,
@@ -139,6 +148,7 @@ def _write(
                 None,
                 encode([_document(result) for result in done.results]),
                 None if _is_as_received(done, each) else _texts(done.bodies),
+                originals.get(each.id),
                 None,
             )
         )
@@ -146,6 +156,36 @@ def _write(
     attempts.settle(transaction, states)
     if claims:
         attempts.reclaim(transaction, claims)
+
+
+def _event_of(done: Replayed) -> int | None:
+    """What the sender's repeat of the bytes as received stands for."""
+    return next((result.event_id for result in done.results if result.event_id), None)
+
+
+def _claim_originals(
+    transaction: Transaction, policy: Policy, project_id: int, tried: Sequence[tuple[Kept, Replayed]]
+) -> dict[int, bytes]:
+    """Claim what the bytes as received would be taken for by the rules of today, or now that a customer is
+    known: their repeat is no second event.  The keys that were claimed, by rejection."""
+    wanted: dict[bytes, tuple[Kept, int]] = {}
+    for kept, done in tried:
+        event_id = _event_of(done)
+        if done.over and event_id is not None:
+            body = callbacks.read(Form(kept.form), kept.body, policy.rules, kept.received_us)
+            outcomes = list(islice(body, 2))
+            # Of a body that holds several commands each has its own claim.
+            if len(outcomes) == 1 and isinstance(outcomes[0], Event):
+                wanted.setdefault(outcomes[0].claim.key, (kept, event_id))
+    if not wanted:
+        return {}
+    there = writes.known_claims(writes.find_claims(transaction, [(project_id, key) for key in wanted]))
+    new = {key: said for key, said in wanted.items() if (project_id, key) not in there}
+    attempts.claim(
+        transaction,
+        [(project_id, key, b"", kept.received_us, event_id) for key, (kept, event_id) in new.items()],
+    )
+    return {kept.id: key for key, (kept, _) in new.items()}
 
 
 def claim_key(kept: Kept) -> bytes:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from receiver.domain.claims import event_claim
-from receiver.domain.commands import ExternalId
+from receiver.domain.claims import event_claim, rejection_claim
+from receiver.domain.commands import ExternalId, Form, Reason
 from receiver.inbound.deliveries import Became
 from receiver.inbound.rejections import Action, State, Who, noted
 from receiver.inbound.replaying import claim_key
 from receiver.store import attempts, writes
-from receiver.store.sets import Ledger, Row
+from receiver.store.sets import Ledger, Row, Transaction
 
 
 class NotDone(Exception):
@@ -21,6 +21,7 @@ def undo(ledger: Ledger, project_id: int, rejection_id: int, note: str | None, w
     """Take the last replay back: its events leave all reports, its claims are released, and the rejection
     is open again.  The events that were withdrawn.
 
+    What was refused of a whole body is let go where nothing has become of it since: it is in the body.
     What an event did beside that stays: customers who were merged, an address that was flagged.
     Raises NotDone.
     """
@@ -39,12 +40,28 @@ def undo(ledger: Ledger, project_id: int, rejection_id: int, note: str | None, w
         if events:
             attempts.release(transaction, list(_claims_of(project_id, attempts.made(transaction, events))))
             attempts.withdraw(transaction, events, last.id, who.now_us)
+        _let_go_of_refused(transaction, project_id, results, kept.id)
         stood_for = _first_event(results) or kept.id
+        if last.claimed is not None:
+            attempts.release(transaction, [(project_id, bytes(last.claimed), stood_for)])
         attempts.reclaim(transaction, [(project_id, claim_key(kept), stood_for, b"", kept.id)])
         attempts.undo(transaction, last.id, who.now_us)
         attempts.settle(transaction, [(kept.id, State.OPEN.value, 0)])
         attempts.add(transaction, [noted(number, project_id, rejection_id, Action.UNDO, note, who)])
     return events
+
+
+def _let_go_of_refused(
+    transaction: Transaction, project_id: int, results: Iterable[Mapping[str, Any]], parent_id: int
+) -> None:
+    made = [each["rejection_id"] for each in results if each.get("rejection_id")]
+    gone = attempts.forget_untouched(transaction, project_id, made, parent_id) if made else ()
+    if gone:
+        claims = [
+            (project_id, rejection_claim(Form(form), Reason(reason), bytes(body), has_time=True).key, number)
+            for number, form, reason, body in gone
+        ]
+        attempts.release(transaction, claims)
 
 
 def _first_event(results: Iterable[Mapping[str, Any]]) -> int | None:

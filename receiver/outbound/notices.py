@@ -8,12 +8,14 @@ and campaign.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 
 from receiver import telemetry
 from receiver.domain.moments import DAY_US
+from receiver.outbound.alarms import Alarms
+from receiver.outbound.messenger import Messenger
 from receiver.settings import Settings
 from receiver.store import reports, said, writes
 from receiver.store.engine import fault
@@ -21,6 +23,8 @@ from receiver.store.said import Untold
 from receiver.store.sets import Ledger
 
 _SECONDS = 5.0
+# Of callbacks that are refused, or that do not come.
+_ALARM_SECONDS = 60.0
 # Letters of one run come to their end together: a moment's patience makes one notice of them.
 _SETTLING_US = 10 * 1_000_000
 
@@ -34,17 +38,21 @@ _SENTENCES = {
 
 
 class Notices:
-    """Looks for letters that nobody was told of, in a thread of its own, where ALERT_URLS are set."""
+    """Looks for letters that nobody was told of, in a thread of its own, where ALERT_URLS are set.
+
+    The same thread looks for alarms about callbacks.
+    """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._urls = [url.get_secret_value() for url in settings.alert_urls]
+        self._messenger = Messenger(settings)
+        self._alarms = Alarms(engine, settings)
         self._engine = engine
         self._ledger = Ledger(engine)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
 
     def start(self) -> None:
-        if self._urls:
+        if self._messenger.reaches_anybody:
             self._thread.start()
 
     def stop(self) -> Sequence[threading.Thread]:
@@ -53,23 +61,26 @@ class Notices:
         return [self._thread]
 
     def _run(self) -> None:
+        alarms_at = time.monotonic()
         while not self._stop.wait(_SECONDS):
-            try:
-                with reports.reading(self._engine) as connection:
-                    news = said.is_anything_untold(connection)
-                if news:
-                    self.tell(before_us=time.time_ns() // 1000 - _SETTLING_US)
-            except Exception as error:
-                level = logging.ERROR if fault(error) is None else logging.WARNING
-                telemetry.log("notice_failed", level=level, **telemetry.described(error))
+            _attempt(self._look)
+            if time.monotonic() >= alarms_at:
+                _attempt(self._alarms.look)
+                alarms_at = time.monotonic() + _ALARM_SECONDS
         self.close()
+
+    def _look(self) -> None:
+        with reports.reading(self._engine) as connection:
+            news = said.is_anything_untold(connection)
+        if news:
+            self.tell(before_us=time.time_ns() // 1000 - _SETTLING_US)
 
     def tell(self, *, run_id: int | None = None, before_us: int | None = None) -> None:
         """Notify of all that nobody was told of, or of one run only; of what happened before that time.
 
         A run is told of when it is over; of what came back since then at any time.
         """
-        if not self._urls:
+        if not self._messenger.reaches_anybody:
             return
         now_us = time.time_ns() // 1000
         before_us = before_us or now_us
@@ -82,7 +93,7 @@ class Notices:
         # Without the lock, as it takes as long as others take; nobody else tells of the same meanwhile.
         sent = not news
         try:
-            sent = sent or self._send(news)
+            sent = sent or self._messenger.send("receiver: letters need you", list(map(_line, news)))
         finally:
             with self._ledger.transaction() as transaction:
                 writes.take_turn(transaction, 0)
@@ -93,19 +104,16 @@ class Notices:
 
     def close(self) -> None:
         self._ledger.close()
+        self._alarms.close()
 
-    def _send(self, news: Sequence[Untold]) -> bool:
-        import apprise  # a quarter of a second, which only those pay who are told something
 
-        for logger in ("apprise", "urllib3"):  # which quote URLs, and these hold secrets
-            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
-        alerts = apprise.Apprise()
-        for url in self._urls:
-            alerts.add(url)
-        sent = alerts.notify(title="receiver: letters need you", body="\n".join(map(_line, news)))
-        if not sent:
-            telemetry.log("notice_failed", level=logging.WARNING)
-        return bool(sent)
+def _attempt(look: Callable[[], None]) -> None:
+    """Whatever it is: a thread that ended would leave people in the dark for ever."""
+    try:
+        look()
+    except Exception as error:
+        level = logging.ERROR if fault(error) is None else logging.WARNING
+        telemetry.log("notice_failed", level=level, **telemetry.described(error))
 
 
 def _since_us(news: Untold, now_us: int) -> int:

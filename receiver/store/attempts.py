@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column
 
+from receiver.store import shapes
 from receiver.store.sets import Given, Insert, Rows, Transaction, columns_of
 from receiver.store.tables import attempts, claims, events, rejections
 
@@ -40,6 +41,7 @@ class Attempt(NamedTuple):
     note: str | None
     results: str | None
     bodies: str | None
+    claimed: bytes | None
     undone_us: int | None
 
 
@@ -69,6 +71,17 @@ _RECLAIM = Given(
     "UPDATE claims SET content = given.content, row_id = given.becomes FROM given"
     " WHERE claims.project_id = given.project_id AND claims.key = given.key AND claims.row_id = given.was",
 )
+_UNTOUCHED = Given(
+    {name: rejections.c[name] for name in ("project_id", "id", "parent_id")},
+    "SELECT r.id, r.form, r.reason, r.body FROM given CROSS JOIN rejections AS r"
+    " WHERE r.id = given.id AND r.project_id = given.project_id AND r.parent_id = given.parent_id"
+    " AND r.state = 'open' AND r.count = 1"
+    " AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.rejection_id = r.id)",
+)
+_DELETE_REJECTIONS = Given(
+    {"id": rejections.c.id}, "DELETE FROM rejections WHERE id IN (SELECT id FROM given)"
+)
+_CLAIM = Insert(claims)
 _RELEASE = Given(
     {name: claims.c[name] for name in ("project_id", "key", "row_id")},
     "DELETE FROM claims WHERE (project_id, key, row_id) IN (SELECT project_id, key, row_id FROM given)",
@@ -117,6 +130,7 @@ def find(transaction: Transaction, project_id: int, ids: Iterable[int]) -> dict[
 
 def settle(transaction: Transaction, rows: Sequence[tuple[int, str, int]]) -> None:
     """(rejection, state, how many more attempts)."""
+    shapes.move(transaction, [row[:2] for row in rows])
     transaction.run(_SETTLE, rows)
 
 
@@ -130,6 +144,12 @@ def reclaim(transaction: Transaction, rows: Sequence[tuple[int, bytes, int, byte
     Where the same bytes came in again later, the claim stands for that rejection, and is left alone.
     """
     transaction.run(_RECLAIM, rows)
+
+
+def claim(transaction: Transaction, rows: Sequence[tuple[int, bytes, bytes, int, int]]) -> None:
+    """Further claims, of keys that nobody has: (project, key, content, when, row)."""
+    if rows:
+        transaction.insert(_CLAIM, rows)
 
 
 def release(transaction: Transaction, rows: Sequence[tuple[int, bytes, int]]) -> None:
@@ -147,6 +167,19 @@ def withdraw(transaction: Transaction, ids: Sequence[int], attempt_id: int, now_
     transaction.run(_WITHDRAW, [(each, attempt_id, now_us) for each in ids])
     transaction.run(_HEAR_AGAIN, [(each,) for each in ids])
     transaction.run(_DELETE_EVENTS, [(each,) for each in ids])
+
+
+def forget_untouched(transaction: Transaction, project_id: int, ids: Sequence[int], parent_id: int) -> Rows:
+    """Let go of rejections that only the replay of *parent_id* left, where nothing has become of them since.
+
+    (number, form, reason, body) of each that is gone.
+    """
+    rows = transaction.run(_UNTOUCHED, [(project_id, each, parent_id) for each in ids])()
+    gone = {row[0]: row[1:] for row in rows}
+    if gone:
+        shapes.forget(transaction, list(gone))
+        transaction.run(_DELETE_REJECTIONS, [(each,) for each in gone])
+    return [(number, *what) for number, what in gone.items()]
 
 
 def similar(transaction: Transaction, ids: Sequence[int]) -> dict[int, list[int]]:

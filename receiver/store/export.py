@@ -12,7 +12,7 @@ from functools import lru_cache
 from receiver.domain.moments import iso
 from receiver.store.reports import EventRow
 
-CSV_COLUMNS = (
+COLUMNS = (
     "id",
     "customer",
     "customer_ids",
@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "tied",
     "properties",
 )
+"""What a file calls the fields of `EventRow`, in their order."""
 
 # What a spreadsheet takes for the beginning of a formula, or drops before one (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -82,7 +83,7 @@ def csv_lines(pages: Iterable[Iterable[EventRow]]) -> Iterator[str]:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
-    before = ",".join(CSV_COLUMNS) + "\r\n"
+    before = ",".join(COLUMNS) + "\r\n"
     for page in pages:
         text = io.StringIO()
         writer = csv.writer(text)
@@ -98,12 +99,12 @@ def _cells(event: EventRow) -> tuple[object, ...]:
         event.id,
         event.customer,
         event.ids,
-        _defused(event.type),
+        defused(event.type),
         iso(event.occurred_us),
         iso(event.received_us),
         event.source,
-        _defused(event.campaign),
-        _defused(event.status),
+        defused(event.campaign),
+        defused(event.status),
         event.stage,
         event.mailing,
         event.tied,
@@ -111,7 +112,8 @@ def _cells(event: EventRow) -> tuple[object, ...]:
     )
 
 
-def _defused(text: str | None) -> str | None:
+def defused(text: str | None) -> str | None:
+    """*text* as a spreadsheet takes it for a text, and never for a formula."""
     return f"'{text}" if text and text.startswith(_FORMULA_STARTS) else text
 
 

@@ -3,13 +3,14 @@
 Periods are counted by the hour: an hour that a period cuts is counted whole.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from receiver.domain.moments import DAY_US, HOUR_US
-from receiver.store.tables import counters, events
+from receiver.store.tables import counters, events, withdrawn_events
 from receiver.store.writes import Source
 
 
@@ -83,15 +84,18 @@ def disagreements(
 def _kept_events(
     connection: Connection, project_id: int, since_us: int | None, until_us: int | None
 ) -> dict[Span, int]:
-    """Events of commands, by the hour in which they were received and by source."""
-    begin = events.c.received_us // HOUR_US * HOUR_US
-    query = (
-        select(begin, events.c.source, func.count())
-        .where(events.c.project_id == project_id, events.c.source != Source.IDENTITY)
-        .where(*_within(events.c.received_us, since_us, until_us))
-        .group_by(begin, events.c.source)
-    )
-    return {Span(at, source): number for at, source, number in connection.execute(query)}
+    """Events of commands, also withdrawn ones, by the hour in which they were received and by source."""
+    kept: Counter[Span] = Counter()
+    for table in (events, withdrawn_events):
+        begin = table.c.received_us // HOUR_US * HOUR_US
+        query = (
+            select(begin, table.c.source, func.count())
+            .where(table.c.project_id == project_id, table.c.source != Source.IDENTITY)
+            .where(*_within(table.c.received_us, since_us, until_us))
+            .group_by(begin, table.c.source)
+        )
+        kept.update({Span(at, source): number for at, source, number in connection.execute(query)})
+    return kept
 
 
 def _within(

@@ -6,15 +6,19 @@ Times are microseconds; a period includes its ``since_us`` and excludes its ``un
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Select, func, or_, select, tuple_
 
 from receiver.domain.commands import ExternalId
+from receiver.domain.properties import PropertyEquals, fragments, having
 from receiver.store.tables import customer_ids, customer_properties, events, mailings, projects
 
 PAGE = 2000
 """Rows that a walk over many pages reads at once."""
+
+SEARCHED = 10_000
+"""Events whose properties one page looks into."""
 
 
 @contextmanager
@@ -43,6 +47,7 @@ class EventFilter:
         mailing: the ID of a letter.
         types: any of these.
         since_us, until_us: when it happened.
+        received_since_us, received_until_us: when it arrived.
     """
 
     customer: tuple[ExternalId, ...] = ()
@@ -53,6 +58,9 @@ class EventFilter:
     types: tuple[str, ...] = ()
     since_us: int | None = None
     until_us: int | None = None
+    received_since_us: int | None = None
+    received_until_us: int | None = None
+    property: PropertyEquals | None = None
 
 
 class Position(NamedTuple):
@@ -84,7 +92,10 @@ class EventRow(NamedTuple):
 
 
 class EventPage(NamedTuple):
-    """*next* is where the next page begins; None where nothing is left."""
+    """*next* is where the next page begins; None where nothing is left.
+
+    Where a property is asked for a page may hold few rows, or none, and still have a next one.
+    """
 
     rows: list[EventRow]
     next: Position | None
@@ -100,18 +111,55 @@ def events_page(
     skip: int = 0,
     oldest_first: bool = False,
 ) -> EventPage:
-    """At most *limit* events, the newest first, from behind *after*."""
+    """At most *limit* events, the newest first, from behind *after*.
+
+    *skip* leaves out the first ones; it is not for questions about a property.
+    """
     time, number = events.c.occurred_us, events.c.id
     query = _SELECT_EVENTS.where(*_conditions(connection, project_id, wanted))
     query = query.order_by(time, number) if oldest_first else query.order_by(time.desc(), number.desc())
     if after:
-        place = tuple_(time, number)
-        query = query.where(place > after if oldest_first else place < after)
+        query = query.where(_place > after if oldest_first else _place < after)
+    if wanted.property is not None:
+        return _page_of_those_having(
+            connection, query, wanted.property, limit=limit, oldest_first=oldest_first
+        )
     rows = list(map(EventRow._make, connection.execute(query.limit(limit + 1).offset(skip))))
     if len(rows) <= limit:
         return EventPage(rows, None)
-    last = rows[limit - 1]
-    return EventPage(rows[:limit], Position(last.occurred_us, last.id))
+    return EventPage(rows[:limit], _position(rows[limit - 1]))
+
+
+def _page_of_those_having(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    wanted: PropertyEquals,
+    *,
+    limit: int,
+    oldest_first: bool,
+) -> EventPage:
+    """At most *limit* of the first SEARCHED events of *query*."""
+    places = query.with_only_columns(events.c.occurred_us, events.c.id)
+    end = connection.execute(places.offset(SEARCHED - 1).limit(1)).one_or_none()
+    if end:
+        query = query.where(_place <= end if oldest_first else _place >= end)
+    place_of = func.instr if connection.dialect.name == "sqlite" else func.strpos
+    query = query.where(or_(*[place_of(events.c.properties, text) > 0 for text in fragments(wanted)]))
+    # The last word is ours: the databases differ in how they read names, numbers and escapes in JSON.
+    has = having(wanted)
+    rows: list[EventRow] = []
+    # Row by row, because the first ones may be enough.
+    with connection.execute(query, execution_options={"stream_results": True}) as found:
+        for event in map(EventRow._make, found):
+            if has(event.properties):
+                rows.append(event)
+            if len(rows) > limit:
+                return EventPage(rows[:limit], _position(rows[limit - 1]))
+    return EventPage(rows, Position(*end) if end else None)
+
+
+def _position(event: EventRow) -> Position:
+    return Position(event.occurred_us, event.id)
 
 
 def all_events(
@@ -145,9 +193,10 @@ def all_events(
         if page.next is None:
             return
         after, skip = page.next, 0
-        limit = None if limit is None else limit - size
+        limit = None if limit is None else limit - len(page.rows)
 
 
+_place = tuple_(events.c.occurred_us, events.c.id)
 _SELECT_EVENTS = select(
     events.c.id,
     events.c.customer_id,
@@ -192,6 +241,10 @@ def _conditions(
         yield events.c.occurred_us >= wanted.since_us
     if wanted.until_us is not None:
         yield events.c.occurred_us < wanted.until_us
+    if wanted.received_since_us is not None:
+        yield events.c.received_us >= wanted.received_since_us
+    if wanted.received_until_us is not None:
+        yield events.c.received_us < wanted.received_until_us
 
 
 # -- customers ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0005"
 """The last one of migrations/versions, which makes these tables."""
 
 metadata = MetaData(
@@ -136,10 +136,15 @@ class ClaimColumns(TypedColumns):
 
 
 class RejectionColumns(TypedColumns):
-    """What was refused, with the bytes as received; ``form`` tells how to read them again."""
+    """What was refused, with the bytes as received; ``form`` tells how to read them again.
+
+    ``parent_id`` is the one whose replay has left this one behind, as long as no other one did.
+    """
 
     id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
     project_id: Named[int]
+    shape_id: Named[int] = Column(BigInteger)
+    parent_id: Named[int | None] = Column(BigInteger)
     form: Named[str] = Column(Text)
     reason: Named[str] = Column(Text)
     detail: Named[str] = Column(Text)
@@ -153,13 +158,58 @@ class RejectionColumns(TypedColumns):
     body: Named[bytes] = Column(LargeBinary)
 
 
+class ShapeColumns(TypedColumns):
+    """What rejections have in common; ``id`` is that of receiver.domain.shapes."""
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int] = Column(index=True)
+    form: Named[str] = Column(Text)
+    reason: Named[str] = Column(Text)
+    pointer: Named[str] = Column(Text)
+    event_type: Named[str | None] = Column(Text)
+    campaign: Named[str | None] = Column(Text)
+
+
+class ShapeStateColumns(TypedColumns):
+    """How many rejections of a shape are in a state, and how often they came.
+
+    Between ``first_us`` and ``last_us`` all of them were seen; the first may be less and the last more
+    than it need be, until none is left.
+    """
+
+    shape_id: Named[int] = Column(BigInteger, primary_key=True)
+    state: Named[str] = Column(Text, primary_key=True)
+    rejections: Named[int] = Column(BigInteger)
+    times: Named[int] = Column(BigInteger)
+    first_us: Named[int] = Column(BigInteger)
+    last_us: Named[int] = Column(BigInteger)
+
+
+class ShapeHourColumns(TypedColumns):
+    """How often something of a shape came within an hour.
+
+    ``first_id`` is the lowest number of a rejection that was seen in it, ``last_id`` the highest one of
+    those that were seen for the first time: numbers ascend with time, so they bound a period.
+    ``last_us`` is when the sender sent one last, 0 where only a replay found any.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    hour_us: Named[int] = Column(BigInteger, primary_key=True)
+    shape_id: Named[int] = Column(BigInteger, primary_key=True)
+    times: Named[int] = Column(BigInteger)
+    first_id: Named[int] = Column(BigInteger)
+    last_id: Named[int] = Column(BigInteger)
+    last_us: Named[int] = Column(BigInteger)
+
+
 class AttemptColumns(TypedColumns):
     """What somebody did about a rejection; the trace of all that operations do.
 
     ``key_id`` is the key that was used, None for the command line.  ``action`` is one of
     inbound.rejections.Action, ``how`` the repair as JSON text.  ``results`` is the JSON text of a list
     with what became of each command, ``bodies`` the JSON text of what was replayed instead, None where
-    the bytes as received were.  ``undone_us`` is when it was taken back.
+    the bytes as received were.  ``claimed`` is the key of a claim that a replay made for the bytes as
+    received, beside the event's own.  ``undone_us`` is when it was taken back.
     """
 
     id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
@@ -172,6 +222,7 @@ class AttemptColumns(TypedColumns):
     note: Named[str | None] = Column(Text)
     results: Named[str | None] = Column(Text)
     bodies: Named[str | None] = Column(Text)
+    claimed: Named[bytes | None] = Column(LargeBinary)
     undone_us: Named[int | None] = Column(BigInteger)
 
 
@@ -183,7 +234,10 @@ class WithdrawnEventColumns(EventColumns):
 
 
 class CounterColumns(TypedColumns):
-    """Commands by hour: ``received`` is raised from what came in, the others from what was done."""
+    """Commands by hour: ``received`` is raised from what came in, the others from what was done.
+
+    ``last_us`` is when the last one came.
+    """
 
     project_id: Named[int] = Column(primary_key=True)
     source: Named[str] = Column(Text, primary_key=True)
@@ -192,6 +246,7 @@ class CounterColumns(TypedColumns):
     accepted: Named[int] = Column(BigInteger)
     duplicate: Named[int] = Column(BigInteger)
     rejected: Named[int] = Column(BigInteger)
+    last_us: Named[int] = Column(BigInteger)
 
 
 class RunColumns(TypedColumns):
@@ -309,6 +364,20 @@ class NoticeColumns(TypedColumns):
     sent_us: Named[int] = Column(BigInteger)
 
 
+class AlarmColumns(TypedColumns):
+    """What is not as it should be, while it lasts; ``subject`` is one of store.alarms.
+
+    ``since_us`` is as of store.alarms.Alarm; ``told`` says that people know of it.  Somebody tells of its
+    beginning or its end until ``telling_until_us``.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    subject: Named[str] = Column(Text, primary_key=True)
+    since_us: Named[int] = Column(BigInteger)
+    told: Named[bool] = Column(Boolean)
+    telling_until_us: Named[int] = Column(BigInteger)
+
+
 # Without a rowid where rows are small and always found by their key: then SQLite keeps them in its tree.
 ledger = Table("ledger", metadata, LedgerColumns)
 projects = Table("projects", metadata, ProjectColumns)
@@ -319,6 +388,9 @@ customer_properties = Table("customer_properties", metadata, CustomerPropertyCol
 events = Table("events", metadata, EventColumns)
 claims = Table("claims", metadata, ClaimColumns, sqlite_with_rowid=False)
 rejections = Table("rejections", metadata, RejectionColumns)
+shapes = Table("shapes", metadata, ShapeColumns)
+shape_states = Table("shape_states", metadata, ShapeStateColumns, sqlite_with_rowid=False)
+shape_hours = Table("shape_hours", metadata, ShapeHourColumns, sqlite_with_rowid=False)
 attempts = Table("attempts", metadata, AttemptColumns)
 withdrawn_events = Table("withdrawn_events", metadata, WithdrawnEventColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)
@@ -329,6 +401,7 @@ suppressions = Table("suppressions", metadata, SuppressionColumns)
 slots = Table("slots", metadata, SlotColumns)
 gateway_answers = Table("gateway_answers", metadata, GatewayAnswerColumns, sqlite_with_rowid=False)
 notices = Table("notices", metadata, NoticeColumns, sqlite_with_rowid=False)
+alarms = Table("alarms", metadata, AlarmColumns, sqlite_with_rowid=False)
 
 HEARD_LAST = ("delivered", "failed", "posted", "returned", "suppressed")
 """Stages after which nothing more is to be expected: a letter in one of them is not silent."""
@@ -340,7 +413,7 @@ Index("ix_events_time", events.c.project_id, events.c.occurred_us)
 Index("ix_events_customer", events.c.customer_id, events.c.occurred_us)
 Index("ix_events_campaign", events.c.project_id, events.c.campaign, events.c.occurred_us)
 Index("ix_rejections_state", rejections.c.project_id, rejections.c.state, rejections.c.id)
-Index("ix_rejections_reason", rejections.c.project_id, rejections.c.reason, rejections.c.id)
+Index("ix_rejections_shape", rejections.c.shape_id, rejections.c.state, rejections.c.id)
 Index("ix_attempts_rejection", attempts.c.rejection_id, attempts.c.id)
 Index("ix_attempts_project", attempts.c.project_id, attempts.c.id)
 Index("ix_runs_key", runs.c.project_id, runs.c.key, unique=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from receiver.store import mailings
+from receiver.store import mailings, shapes
 from receiver.store.sets import Fetch, Given, Insert, Row, Transaction, columns_of
 from receiver.store.tables import (
     claims,
@@ -58,7 +58,11 @@ class Writes:
     properties: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     rejections: list[Row] = field(default_factory=list)
-    repeated_rejections: list[Row] = field(default_factory=list)  # (id, times, last_seen_us)
+    repeated_rejections: list[Row] = field(default_factory=list)  # (id, times, last_seen_us, its hour)
+    rejections_met_again: list[Row] = field(default_factory=list)  # (id, whose replay met it)
+    shapes: list[Row] = field(default_factory=list)
+    shape_states: list[Row] = field(default_factory=list)
+    shape_hours: list[Row] = field(default_factory=list)
     claims: list[Row] = field(default_factory=list)
     renewed_claims: list[Row] = field(default_factory=list)  # as claims, of keys that are there
     counters: list[Row] = field(default_factory=list)
@@ -105,12 +109,11 @@ _MERGE_PROPERTIES = Given(
 _DROP_MERGED_PROPERTIES = Given(
     _MERGE, "DELETE FROM customer_properties WHERE customer_id IN (SELECT source FROM given)"
 )
-_REPEAT_REJECTIONS = Given(
-    {"id": rejections.c.id, "times": rejections.c.count, "seen_us": rejections.c.last_seen_us},
-    "UPDATE rejections SET count = count + times,"
-    # A clock that went back does not make it look as if it had not been seen since.
-    " last_seen_us = CASE WHEN seen_us > last_seen_us THEN seen_us ELSE last_seen_us END"
-    " FROM given WHERE rejections.id = given.id",
+# What two bodies hold goes with neither of them.
+_SHARE_REJECTIONS = Given(
+    {"id": rejections.c.id, "other_id": rejections.c.id},
+    "UPDATE rejections SET parent_id = NULL FROM given"
+    " WHERE rejections.id = given.id AND rejections.parent_id <> given.other_id",
 )
 _INSERT_CUSTOMERS = Insert(customers)
 # Without ON CONFLICT, which costs PostgreSQL as much again: under the lock we know what is there.
@@ -145,7 +148,9 @@ _RAISE_COUNTERS = Insert(
     counters,
     "ON CONFLICT (project_id, source, hour_us) DO UPDATE SET"
     " received = counters.received + excluded.received, accepted = counters.accepted + excluded.accepted,"
-    " duplicate = counters.duplicate + excluded.duplicate, rejected = counters.rejected + excluded.rejected",
+    " duplicate = counters.duplicate + excluded.duplicate, rejected = counters.rejected + excluded.rejected,"
+    " last_us = CASE WHEN excluded.last_us > counters.last_us"
+    " THEN excluded.last_us ELSE counters.last_us END",
 )
 
 
@@ -200,7 +205,13 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (mailings.HEARD, writes.heard),
         (mailings.ADD_SUPPRESSIONS, writes.suppressions),
         (_INSERT_REJECTIONS, writes.rejections),
-        (_REPEAT_REJECTIONS, writes.repeated_rejections),
+        (_SHARE_REJECTIONS, writes.rejections_met_again),
+        (shapes.ADD, writes.shapes),
+        (shapes.ADD_TO_STATES, writes.shape_states),
+        (shapes.ADD_TO_HOURS, writes.shape_hours),
+        (shapes.REPEAT_REJECTIONS, writes.repeated_rejections),
+        (shapes.REPEAT_IN_STATES, writes.repeated_rejections),
+        (shapes.REPEAT_IN_HOURS, writes.repeated_rejections),
         (_INSERT_CLAIMS, writes.claims),
         (_RENEW_CLAIMS, writes.renewed_claims),
         (_RAISE_COUNTERS, writes.counters),

@@ -49,15 +49,15 @@ def streamed(texts: Iterable[str], media_type: str, name: str | None = None) -> 
 
     The first text is made now, so that a database that is away is still an answer and not half of one.
     """
-    parts = _encoded(texts)
+    # Encoded here, in the thread that makes the text: left to the framework it would hold up the event loop.
+    return streamed_bytes((text.encode() for text in texts), media_type, name)
+
+
+def streamed_bytes(parts: Iterator[bytes], media_type: str, name: str | None = None) -> Response:
+    """The same of what is no text."""
     first = next(parts, b"")
     headers = {"content-disposition": f'attachment; filename="{name}"'} if name else None
     return StreamingResponse(chain([first], parts), media_type=media_type, headers=headers)
-
-
-def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
-    # Here, in the thread that makes the text: left to the framework it would hold up the event loop.
-    return (text.encode() for text in texts)
 
 
 def _headers(status: int) -> Mapping[str, str] | None:

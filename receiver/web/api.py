@@ -1,5 +1,6 @@
 """Our own API under ``/v1``; every error is a problem (RFC 9457)."""
 
+import time
 from collections import Counter
 
 from pydantic import BaseModel, ValidationError
@@ -8,14 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.store import export, refused, reports
 from receiver.store import outcomes as counted
+from receiver.store import refusal_counts, refused, reports
 from receiver.store.engine import Fault, fault
-from receiver.web import answers, mailings, repairs
+from receiver.web import answers, customer, events, mailings, repairs
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller, Refusal
 from receiver.web.documents import (
-    EventsDocument,
     OutcomesDocument,
     RejectionDocument,
     RejectionsDocument,
@@ -23,42 +23,16 @@ from receiver.web.documents import (
 )
 from receiver.web.intake import TurnedAway
 from receiver.web.questions import (
-    EventsQuestion,
     Period,
     RejectionsQuestion,
-    WhichRejections,
+    SummaryQuestion,
     body_of,
     caller_of,
-    event_cursor,
     rejection_cursor,
 )
 from receiver.web.state import State
 
 PREFIX = "/v1/projects/{project_token}"
-
-_CSV = "text/csv"
-_JSONL = "application/x-ndjson"
-
-
-def events(request: Request[State], caller: Caller, question: EventsQuestion) -> Response:
-    """Events, the newest first: a page of them as JSON, or all as a file."""
-    engine, wanted = request.state["engine"], question.filter()
-    if question.format == "parquet":
-        return problem(501, "Parquet is not available yet; take jsonl or csv.")
-    if question.format != "json":
-        pages = reports.all_events(
-            engine, caller.project_id, wanted, after=question.cursor, limit=question.limit
-        )
-        if question.format == "csv":
-            return answers.streamed(export.csv_lines(pages), _CSV, "events.csv")
-        return answers.streamed(export.json_lines(pages), _JSONL, "events.jsonl")
-    with reports.reading(engine) as connection:
-        page = reports.events_page(
-            connection, caller.project_id, wanted, after=question.cursor, limit=question.limit or 100
-        )
-    tail = f'],"next":{export.quoted(event_cursor(page.next))}}}'
-    texts = export.json_array('{"data":[', [map(export.event_json, page.rows)], tail)
-    return Response("".join(texts), media_type="application/json")
 
 
 def outcomes(request: Request[State], caller: Caller, question: Period) -> Response:
@@ -74,7 +48,7 @@ def rejections(request: Request[State], caller: Caller, question: RejectionsQues
         page = refused.rejections_page(
             connection,
             caller.project_id,
-            question.filter(question.q),
+            question.filter(),
             after=question.cursor and question.cursor.id,
             limit=question.limit,
         )
@@ -82,21 +56,29 @@ def rejections(request: Request[State], caller: Caller, question: RejectionsQues
     return answers.document(RejectionsDocument(data=rows, next=rejection_cursor(page.next)))
 
 
-def rejections_summary(request: Request[State], caller: Caller, question: WhichRejections) -> Response:
-    """How often something was refused, by reason."""
+def rejections_summary(request: Request[State], caller: Caller, question: SummaryQuestion) -> Response:
+    """How often something was refused, by reason, or by reason and failing place."""
+    wanted = question.filter()
+    trends = None
     with reports.reading(request.state["engine"]) as connection:
-        found = refused.summary(connection, caller.project_id, question.filter())
-    return answers.document(SummaryDocument.of(found))
+        found = refusal_counts.summary(connection, caller.project_id, wanted, question.by)
+        if question.trend is not None:
+            now_us = time.time_ns() // 1000
+            trends = refusal_counts.trends(
+                connection, caller.project_id, wanted, question.by, question.trend, now_us
+            )
+    return answers.document(SummaryDocument.of(found, trends))
 
 
 _ERRORS = (400, 401, 403, 503)
 
 OPERATIONS = (
-    Operation("/events", Action.READ, EventsQuestion, events, EventsDocument, _ERRORS, (_JSONL, _CSV)),
+    *events.OPERATIONS,
+    *customer.OPERATIONS,
     Operation("/outcomes", Action.READ, Period, outcomes, OutcomesDocument, _ERRORS),
     Operation("/rejections", Action.OPERATE, RejectionsQuestion, rejections, RejectionsDocument, _ERRORS),
     Operation(
-        "/rejections/summary", Action.OPERATE, WhichRejections, rejections_summary, SummaryDocument, _ERRORS
+        "/rejections/summary", Action.OPERATE, SummaryQuestion, rejections_summary, SummaryDocument, _ERRORS
     ),
     *repairs.OPERATIONS,
     *mailings.OPERATIONS,

@@ -1,4 +1,4 @@
-"""The Data API v2: what is known of one customer, asked and answered in the vendor's shapes.
+"""The Data API v2: what is known of one customer or of all, asked and answered in the vendor's shapes.
 
 Soft IDs are lists, the most recently used one last.
 """
@@ -13,23 +13,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.settings import Settings
-from receiver.store import export, reports
+from receiver.store import customers, export, reports
+from receiver.store.customers import Column, Customer
 from receiver.store.engine import Fault, fault
 from receiver.store.reports import EventFilter, EventRow
 from receiver.web import answers
 from receiver.web.answers import NO_PERMISSION, Operation, vendor_error, vendor_errors
 from receiver.web.auth import Action, Caller, Refusal
-from receiver.web.documents import AttributesDocument, CustomerDocument, CustomerEventsDocument
-from receiver.web.intake import TurnedAway
-from receiver.web.questions import (
+from receiver.web.customer_tables import csv_lines, id_value, native_json, table_json, value_json
+from receiver.web.data_documents import (
+    AttributesDocument,
+    CustomerDocument,
+    CustomerEventsDocument,
+    CustomersDocument,
+)
+from receiver.web.data_questions import (
     Attribute,
     AttributesQuestion,
     CustomerEventsQuestion,
     CustomerQuestion,
-    body_of,
-    caller_of,
+    ExportQuestion,
 )
+from receiver.web.intake import TurnedAway
+from receiver.web.questions import body_of, caller_of
 from receiver.web.state import State
 
 PREFIX = "/data/v2/projects/{project_token}/customers/"
@@ -45,8 +51,8 @@ def customer_events(request: Request[State], caller: Caller, question: CustomerE
         caller.project_id,
         EventFilter(customer=question.customer_ids, types=tuple(question.event_types)),
         limit=question.limit,
-        skip=question.skip,
-        oldest_first=question.order == "asc",
+        skip=question.skip or 0,
+        oldest_first=question.order != "desc",
     )
     texts = export.json_array('{"success":true,"data":[', _event_texts(pages), "]}")
     return answers.streamed(texts, "application/json")
@@ -62,7 +68,7 @@ def export_one(request: Request[State], caller: Caller, question: CustomerQuesti
         properties = reports.properties_of(connection, customer)
     settings = request.state["settings"]
     kinds = [*settings.hard_ids, *settings.soft_ids, *ids]
-    known_ids = json.dumps({kind: _id_value(kind, ids, settings) for kind in kinds})
+    known_ids = json.dumps({kind: id_value(kind, ids, settings) for kind in kinds})
     known_properties = ",".join(f"{export.quoted(name)}:{value}" for name, value in properties.items())
     pages = reports.all_events(
         request.state["engine"],
@@ -77,38 +83,57 @@ def export_one(request: Request[State], caller: Caller, question: CustomerQuesti
 def attributes(request: Request[State], caller: Caller, question: AttributesQuestion) -> Response:
     """Single properties and IDs, answered one by one in the order of the question."""
     with reports.reading(request.state["engine"]) as connection:
-        customer = reports.customer_of(connection, caller.project_id, question.customer_ids)
-        if customer is None:
+        number = reports.customer_of(connection, caller.project_id, question.customer_ids)
+        if number is None:
             return _no_customer()
-        ids = reports.ids_of(connection, customer)
-        properties = reports.properties_of(connection, customer)
+        customer = Customer(reports.ids_of(connection, number), reports.properties_of(connection, number))
 
     def result(asked: Attribute) -> str:
-        if asked.type == "property" and asked.property is not None:
-            value = properties.get(asked.property, "null")
-        elif asked.type == "id" and asked.id is not None:
-            value = json.dumps(_id_value(asked.id, ids, request.state["settings"]))
-        else:
+        column = asked.column()
+        if column is None:
             return _NOT_FOR_US
-        return f'{{"success":true,"value":{value}}}'
+        return f'{{"success":true,"value":{value_json(column, customer, request.state["settings"])}}}'
 
     texts = export.json_array('{"success":true,"results":[', [map(result, question.attributes)], "]}")
     return Response("".join(texts), media_type="application/json")
 
 
+def export_all(request: Request[State], caller: Caller, question: ExportQuestion) -> Response:
+    """All customers as a table: their IDs and then their properties, or the columns that are asked for."""
+    asked = question.attributes.columns if question.attributes else None
+    if asked is None:
+        columns = _all_columns(request, caller)
+    else:
+        columns = [column for each in asked if (column := each.column())]
+        if len(columns) < len(asked):
+            places = [place for place, each in enumerate(asked, 1) if each.column() is None]
+            return vendor_errors(403, {"attributes": [f"Item {place}: {NO_PERMISSION}" for place in places]})
+    pages = customers.all_customers(
+        request.state["engine"], caller.project_id, columns, are_all=asked is None
+    )
+    settings = request.state["settings"]
+    if question.format == "csv":
+        return answers.streamed(csv_lines(columns, pages, settings), _CSV, "customers.csv")
+    table = native_json if question.format == "native_json" else table_json
+    return answers.streamed(table(columns, pages, settings), "application/json")
+
+
+def _all_columns(request: Request[State], caller: Caller) -> list[Column]:
+    """The IDs of the settings, others that somebody has, and all properties."""
+    with reports.reading(request.state["engine"]) as connection:
+        held = customers.id_kinds(connection, caller.project_id)
+        names = customers.property_names(connection, caller.project_id)
+    settings = request.state["settings"]
+    kinds = dict.fromkeys([*settings.hard_ids, *settings.soft_ids, *held])
+    return [*(Column("id", kind) for kind in kinds), *(Column("property", name) for name in names)]
+
+
+_CSV = "text/csv"
 _NOT_FOR_US = json.dumps({"success": False, "error": NO_PERMISSION})
 
 
 def _no_customer() -> Response:
     return vendor_errors(404, {"_global": ["Customer does not exist"]})
-
-
-def _id_value(kind: str, ids: dict[str, list[str]], settings: Settings) -> str | list[str] | None:
-    """A hard ID as text or None, a soft one as a list, which may be empty."""
-    values = ids.get(kind, [])
-    if kind in settings.hard_ids:
-        return values[0] if values else None
-    return values
 
 
 def _event_texts(pages: Iterator[list[EventRow]]) -> Iterator[list[str]]:
@@ -120,7 +145,8 @@ def _event_texts(pages: Iterator[list[EventRow]]) -> Iterator[list[str]]:
         ]
 
 
-_ERRORS = (400, 401, 403, 404, 408, 413, 503)
+_ERRORS_OF_ALL = (400, 401, 403, 408, 413, 503)
+_ERRORS = (*_ERRORS_OF_ALL, 404)
 
 OPERATIONS = (
     Operation(
@@ -128,6 +154,7 @@ OPERATIONS = (
     ),
     Operation("export-one", Action.READ, CustomerQuestion, export_one, CustomerDocument, _ERRORS),
     Operation("attributes", Action.READ, AttributesQuestion, attributes, AttributesDocument, _ERRORS),
+    Operation("export", Action.READ, ExportQuestion, export_all, CustomersDocument, _ERRORS_OF_ALL, (_CSV,)),
 )
 
 
@@ -163,7 +190,6 @@ def _later(path: str, what: str) -> Route:
 
 routes = [
     *map(_route, OPERATIONS),
-    _later("export", "Exporting all customers"),
     _later("anonymize", "Anonymizing a customer"),
     _later("anonymize_bulk", "Anonymizing customers"),
 ]

@@ -1,6 +1,6 @@
 """The documents that routes answer with, for what builds them and for /openapi.json.
 
-Events, customers and answers to callbacks are written as text; a test holds that against their models.
+Events and answers to callbacks are written as text; a test holds that against their models.
 """
 
 import base64
@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from receiver.domain.commands import Form
 from receiver.domain.moments import day, iso
+from receiver.domain.places import locate
 from receiver.store.outcomes import Counts, Span
-from receiver.store.refused import KeptRejection, ReasonSummary, RejectionRow
+from receiver.store.refusal_counts import Summary, Trends
+from receiver.store.refused import KeptRejection, RejectionRow
 from receiver.store.writes import Source
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -123,6 +125,8 @@ class RejectionDocument(_Document):
     state: str
     count: int
     attempts: int
+    type: str | None = Field(description="The type of event, as far as it could be read.")
+    campaign: str | None = Field(description="The campaign reference, likewise.")
 
     @classmethod
     def of(cls, row: RejectionRow) -> Self:
@@ -134,9 +138,22 @@ class RejectionsDocument(_Document):
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
 
 
+class PlaceDocument(_Document):
+    """A piece of the body, in characters from 0 on; lines and columns are counted from 1."""
+
+    start: int
+    end: int
+    line: int
+    column: int
+    missing: bool = Field(description="It is not there; this is the innermost value in which it would be.")
+
+
 class KeptRejectionDocument(RejectionDocument):
     """With the bytes as received: as text, or in base64 where they are no UTF-8."""
 
+    place: PlaceDocument | None = Field(
+        description="What the pointer names, or where the body ceases to be JSON; null where nobody can tell."
+    )
     body: str | None = None
     body_base64: str | None = None
     headers: list[Pair] = Field(description="Pairs of name and value, without credentials.")
@@ -147,7 +164,9 @@ class KeptRejectionDocument(RejectionDocument):
             body: dict[str, Any] = {"body": kept.body.decode()}
         except UnicodeDecodeError:
             body = {"body_base64": base64.b64encode(kept.body).decode()}
-        return cls(**_fields(kept.row), **body, headers=json.loads(kept.headers))
+        found = locate(Form(kept.row.form), kept.body, kept.row.pointer)
+        place = None if found is None else PlaceDocument(**found._asdict())
+        return cls(**_fields(kept.row), place=place, **body, headers=json.loads(kept.headers))
 
 
 def _fields(row: RejectionRow) -> dict[str, Any]:
@@ -162,70 +181,50 @@ def _fields(row: RejectionRow) -> dict[str, Any]:
         "state": row.state,
         "count": row.count,
         "attempts": row.attempts,
+        "type": row.event_type,
+        "campaign": row.campaign,
     }
 
 
 class ReasonDocument(_Document):
-    """How often something was refused for one reason, repeats included."""
+    """How often something was refused for one reason, repeats included.
+
+    ``rejections`` and ``open`` are not known where a period was asked for without a state.
+    """
 
     reason: str
+    pointer: str | None = Field(None, description="Of a summary by shape.")
     count: int
+    rejections: int | None
+    open: int | None = Field(description="Rejections that are open.")
     first_seen: Time
     last_seen: Time
+    trend: list[int] | None = Field(None, description="How often it came, the oldest span first.")
 
 
 class SummaryDocument(_Document):
     data: list[ReasonDocument]
 
     @classmethod
-    def of(cls, found: Iterable[ReasonSummary]) -> Self:
-        return cls(
-            data=[
-                ReasonDocument(
-                    reason=each.reason,
-                    count=each.count,
-                    first_seen=iso(each.first_seen_us),
-                    last_seen=iso(each.last_seen_us),
-                )
-                for each in found
-            ]
-        )
+    def of(cls, found: Iterable[Summary], trends: Trends | None = None) -> Self:
+        return cls(data=[_reason(each, trends) for each in found])
 
 
-# -- the Data API ---------------------------------------------------------------------------------
-
-
-class CustomerEventDocument(_Document):
-    type: str
-    timestamp: float = Field(description="UNIX seconds, with their fraction.")
-    properties: dict[str, Any]
-
-
-class CustomerEventsDocument(_Document):
-    success: bool
-    data: list[CustomerEventDocument]
-
-
-class CustomerDocument(_Document):
-    """Hard IDs are texts, null where there is none; soft IDs are lists, the most recently used one last."""
-
-    success: bool
-    ids: dict[str, str | list[str] | None]
-    properties: dict[str, Any]
-    events: list[CustomerEventDocument]
-
-
-class AttributeDocument(_Document):
-    """A value, or why there is none."""
-
-    success: bool
-    value: Any = None
-    error: str | None = None
-
-
-class AttributesDocument(_Document):
-    success: bool
-    results: list[AttributeDocument]
+def _reason(summary: Summary, trends: Trends | None) -> ReasonDocument:
+    optional: dict[str, Any] = {}
+    if summary.pointer is not None:
+        optional["pointer"] = summary.pointer
+    if trends is not None:
+        optional["trend"] = trends.of(summary)
+    return ReasonDocument(
+        reason=summary.reason,
+        count=summary.count,
+        rejections=summary.rejections,
+        open=summary.open,
+        first_seen=iso(summary.first_seen_us),
+        last_seen=iso(summary.last_seen_us),
+        **optional,
+    )
 
 
 # -- the Tracking API, answered by hand -----------------------------------------------------------

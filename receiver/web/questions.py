@@ -1,11 +1,11 @@
-"""Who asks and what may be asked: the parameters of our own API and the bodies of the Data API.
+"""Who asks and what may be asked: the parameters of our own API, and what other questions are made of.
 
 Validation needs to know the settings, which go in as its context.  No message quotes a value.
 """
 
 import re
 import time
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
@@ -23,16 +22,15 @@ from starlette.requests import Request
 from receiver.domain.commands import ExternalId, Reason, Rules
 from receiver.domain.fields import MAX_TEXT, Refusal, is_storable, read_customer_ids
 from receiver.domain.moments import moment_us
-from receiver.settings import Settings, Stage
+from receiver.settings import Settings
 from receiver.store.refused import RejectionFilter
-from receiver.store.reports import EventFilter, Position
+from receiver.store.reports import Position
 from receiver.web.auth import Action, Caller, may
 from receiver.web.auth import Refusal as NotAllowed
+from receiver.web.documents import ROUTES
 from receiver.web.intake import TurnedAway
 from receiver.web.state import State
 
-MOST_TYPES = 1000
-_MOST = 2**31 - 1
 _NAMED_ID = re.compile("([^:=]*)[:=](.*)", re.DOTALL)
 _CURSOR = re.compile("([0-9a-f]{1,15})-([0-9a-f]{1,15})")
 
@@ -55,11 +53,6 @@ async def body_of(request: Request[State]) -> bytes | TurnedAway:
     length = request.headers.get("content-length", "")
     announced_bytes = int(length[:20]) if length.isascii() and length.isdigit() else 0
     return await request.state["intake"].body(request.receive, announced_bytes)
-
-
-def event_cursor(position: Position | None) -> str | None:
-    """*position* as URL-safe text."""
-    return position and f"{position.occurred_us:x}-{position.id:x}"
 
 
 def rejection_cursor(rejection_id: int | None) -> str | None:
@@ -117,7 +110,9 @@ def _customer_ids(sent: object, info: ValidationInfo) -> tuple[ExternalId, ...]:
     return found[0]
 
 
+Name = Annotated[str, AfterValidator(_storable)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_storable)]
+Pointer = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_storable)]
 Moment = Annotated[
     int,
     BeforeValidator(_moment),
@@ -130,11 +125,6 @@ CustomerIds = Annotated[
     BeforeValidator(_customer_ids),
     # Which names there are is a setting: /openapi.json puts them here.
     WithJsonSchema({"type": "object"}),
-]
-Format = Annotated[
-    Literal["json", "jsonl", "csv", "parquet"],
-    # Parquet is understood and answered 501 as yet, so nobody is told of it.
-    WithJsonSchema({"type": "string", "enum": ["json", "jsonl", "csv"]}),
 ]
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 
@@ -155,45 +145,43 @@ class Period(Parameters):
     until: Moment | None = Field(None, description="ISO 8601; itself excluded.")
 
 
-class WhichEvents(Period):
-    """Which events; the period is about when they happened."""
-
-    customer: Customer | None = Field(None, description="name:value of an ID, as registered:c-1001.")
-    campaign: Text | None = Field(None, description="The campaign reference.")
-    status: Text | None = Field(None, description="The sender's own word.")
-    stage: Stage | None = Field(None, description="Our word.")
-    type: Text | None = Field(None, description="The type of event.")
-
-    def filter(self) -> EventFilter:
-        return EventFilter(
-            customer=(self.customer,) if self.customer else (),
-            campaign=self.campaign,
-            status=self.status,
-            stage=self.stage,
-            types=(self.type,) if self.type else (),
-            since_us=self.since,
-            until_us=self.until,
-        )
-
-
-class EventsQuestion(WhichEvents):
-    limit: PageSize | None = Field(
-        None, description="Most events: of a page of JSON (100 unless told), or of a whole export (all)."
-    )
-    cursor: Cursor | None = Field(None, description="The `next` of the page before.")
-    format: Format = Field("json", description="One page as JSON, or all events as JSON Lines or CSV.")
-
-
-class WhichRejections(Period):
-    """Which rejections; the period is about when they were seen, the first or the last time."""
+class RejectedAlike(Period):
+    """Which rejections, by what they have in common and when they were seen, the first or the last time."""
 
     reason: Reason | None = None
+    type: Text | None = Field(None, description="The type of event, as far as it could be read.")
+    campaign: Text | None = Field(None, description="The campaign reference, as far as it could be read.")
+    route: Literal["customers/events", "customers", "batch", "callbacks"] | None = None
+    pointer: Pointer | None = Field(None, description="The failing place, as /customer_ids/registered.")
+
+    def alike(self, *, state: str | None = None, text: str | None = None) -> RejectionFilter:
+        return RejectionFilter(
+            reason=self.reason,
+            state=state,
+            event_type=self.type,
+            campaign=self.campaign,
+            pointer=self.pointer,
+            forms=tuple(form for form, route in ROUTES.items() if route == self.route),
+            since_us=self.since,
+            until_us=self.until,
+            text=text,
+        )
+
+
+class WhichRejections(RejectedAlike):
     state: Literal["open", "replayed", "dismissed"] | None = None
 
-    def filter(self, text: str | None = None) -> RejectionFilter:
-        return RejectionFilter(
-            reason=self.reason, state=self.state, since_us=self.since, until_us=self.until, text=text
-        )
+    def filter(self) -> RejectionFilter:
+        return self.alike(state=self.state)
+
+
+class SummaryQuestion(WhichRejections):
+    by: Literal["reason", "shape"] = Field(
+        "reason", description="A row for each reason; or for each reason and failing place."
+    )
+    trend: Literal["hour", "day"] | None = Field(
+        None, description="How often it came in each of the last 24 hours, or 14 days (UTC)."
+    )
 
 
 class RejectionsQuestion(WhichRejections):
@@ -203,40 +191,5 @@ class RejectionsQuestion(WhichRejections):
     limit: PageSize = 100
     cursor: Cursor | None = Field(None, description="The `next` of the page before.")
 
-
-# -- the Data API: bodies -------------------------------------------------------------------------
-
-
-class CustomerQuestion(BaseModel):
-    """Whom the question is about; other keys are ignored, as by the vendor."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    customer_ids: CustomerIds
-
-
-class CustomerEventsQuestion(CustomerQuestion):
-    event_types: Annotated[list[Text], Field(min_length=1, max_length=MOST_TYPES)]
-    order: Literal["asc", "desc"] = "asc"
-    limit: Annotated[int, Field(ge=0, le=_MOST)] | None = Field(None, description="All unless told.")
-    skip: Annotated[int, Field(ge=0, le=_MOST)] = 0
-
-
-class Attribute(BaseModel):
-    """``{"type": "property", "property": NAME}`` or ``{"type": "id", "id": NAME}``; we have no others."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    type: str
-    property: str | None = None
-    id: str | None = None
-
-    @model_validator(mode="after")
-    def _names_what_it_asks_for(self) -> Self:
-        if self.type in {"property", "id"} and getattr(self, self.type) is None:
-            raise PydanticCustomError("unnamed", "Name the property, or the id")
-        return self
-
-
-class AttributesQuestion(CustomerQuestion):
-    attributes: list[Attribute]
+    def filter(self) -> RejectionFilter:
+        return self.alike(state=self.state, text=self.q)

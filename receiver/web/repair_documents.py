@@ -13,6 +13,7 @@ from receiver.inbound.rejections import Action, Replayed, Result
 from receiver.store.refused import KeptRejection
 from receiver.store.trail import Step, TrailPage
 from receiver.web.documents import KeptRejectionDocument, RejectionDocument, Time
+from receiver.web.questions import rejection_cursor
 
 NOT_MENDED = "not_mended"
 """Stands among the reasons where a repair could not be applied; no reason code has this name."""
@@ -28,11 +29,13 @@ class _Document(BaseModel):
 
 
 class ResultDocument(_Document):
-    """What became of one command.  *similar* are events of the same customer that say the same less
-    than a second apart: perhaps the sender's own correction."""
+    """What became of one command.  A refused one of a whole body is kept as *rejection_id*.  *similar* are
+    events of the same customer that say the same less than a second apart: perhaps the sender's own
+    correction."""
 
     outcome: Became
     event_id: int | None = None
+    rejection_id: int | None = None
     reason: Reason | None = None
     detail: str | None = None
     pointer: str | None = None
@@ -84,6 +87,7 @@ class TotalsDocument(_Document):
     rejected: int
     reasons: dict[str, int]
     samples: list[SampleDocument]
+    next: str | None = Field(description="The cursor to go on with, where only so many were wanted.")
 
     @classmethod
     def of(cls, totals: Totals, before: dict[int, bytes], *, dry_run: bool) -> Self:
@@ -96,6 +100,7 @@ class TotalsDocument(_Document):
             rejected=totals.rejected,
             reasons={reason or NOT_MENDED: count for reason, count in totals.reasons.most_common()},
             samples=[_sample(done, before.get(done.rejection_id)) for done in totals.samples],
+            next=rejection_cursor(totals.next),
         )
 
 

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from receiver.domain.commands import Reason
 from receiver.domain.json_text import encode
 from receiver.domain.repairs import REPAIRS
 from receiver.inbound.rejections import How
 from receiver.store.refused import RejectionFilter
-from receiver.web.questions import Cursor, PageSize, Parameters, Period, Text
+from receiver.web.questions import Cursor, PageSize, Parameters, RejectedAlike, Text
 
 Steps = list[Any]
 """Operations of JSON Patch; whether they are any is said when they are applied."""
@@ -92,14 +91,13 @@ class Replay(Mending):
         return super().how()._replace(body=self.body)
 
 
-class Matching(Period):
+class Matching(RejectedAlike):
     """Which rejections, of those that it can be done to; with nothing said all of them."""
 
-    reason: Reason | None = None
     q: Text | None = Field(None, description="Text within the body, as it was written there.")
 
     def filter(self) -> RejectionFilter:
-        return RejectionFilter(reason=self.reason, since_us=self.since, until_us=self.until, text=self.q)
+        return self.alike(text=self.q)
 
 
 class MatchingOpen(Matching):
@@ -121,6 +119,10 @@ class ReplayMatching(Mending):
     dry_run: StrictBool = Field(
         True, description="Only show what would become of them; false does it.  A dry run unless told."
     )
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="At most so many in this request; all unless told."
+    )
+    cursor: Cursor | None = Field(None, description="The `next` of the request before.")
 
 
 class Note(Parameters):

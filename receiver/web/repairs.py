@@ -137,7 +137,8 @@ def replay_rejections(request: Request[State], caller: Caller, question: ReplayM
     """Let all open rejections that match come in once more, as they came or mended.
 
     It is a dry run unless told: nothing is written, and samples show the bodies before and after.
-    Broken off, it can be asked for again: what is replayed is open no more.
+    Broken off, it can be asked for again: what is replayed is open no more.  Where they are many, ask for
+    some at a time, and show people how far it has come.
     """
     engine = request.state["engine"]
     with _ledger(request) as ledger:
@@ -150,6 +151,8 @@ def replay_rejections(request: Request[State], caller: Caller, question: ReplayM
             question.how(),
             _who(caller),
             dry_run=question.dry_run,
+            after=question.cursor and question.cursor.id,
+            limit=question.limit,
         )
     before: dict[int, bytes] = {}
     if question.dry_run:

@@ -1,28 +1,28 @@
-"""``receiver events``, ``outcomes`` and ``rejections`` as somebody at a terminal or a script sees them."""
+"""``receiver events`` and ``outcomes`` as somebody at a terminal or a script sees them."""
 
 import csv
 import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
-import typer
 from sqlalchemy import Engine, text
-from typer.testing import CliRunner, Result
 
-from receiver.cli import reads
 from receiver.domain.moments import DAY_US
 from receiver.store import reports
 from receiver.store.engine import connect
+from tests.reading_commands import cells, document, run, said
 from tests.rows import T0, Rows
 
-SECOND = 1_000_000
+RECEIVER = (sys.executable, "-c", "from receiver.cli import main; main()")
 
 
 @pytest.fixture
@@ -36,30 +36,6 @@ def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engin
 @pytest.fixture
 def rows(engine: Engine) -> Rows:
     return Rows(engine)
-
-
-def run(command: str, rows: Rows | None, *arguments: str) -> Result:
-    app = typer.Typer(add_completion=False)
-    reads.register(app)
-    token = [rows.project.token] if rows else []
-    return CliRunner().invoke(app, [*command.split(), *token, *arguments])
-
-
-def said(command: str, rows: Rows, *arguments: str) -> str:
-    """What a command that ends well writes to standard output."""
-    result = run(command, rows, *arguments)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def cells(command: str, rows: Rows, *arguments: str) -> list[list[str]]:
-    """The table as a pipe gets it, without its head."""
-    lines = said(command, rows, *arguments).splitlines()
-    return [line.split("\t") for line in lines[1:]]
-
-
-def document(command: str, rows: Rows, *arguments: str) -> Any:
-    return json.loads(said(command, rows, *arguments, "--json"))
 
 
 # -- events ---------------------------------------------------------------------------------------
@@ -94,25 +70,41 @@ def test_a_table_has_a_hundred_events_unless_told_and_an_export_all(rows: Rows) 
 
 def test_every_filter_of_events_reaches_the_database(rows: Rows) -> None:
     anna = rows.customer({"registered": "a=b:c"})
-    match = rows.event(anna, T0, campaign="c", status="s", stage="posted", type="t")
-    rows.event(anna, T0 + DAY_US, campaign="c", status="s", stage="posted", type="t")
-    for _ in range(2):
-        rows.event()
+    wanted = {"campaign": "c", "status": "s", "stage": "posted", "type": "t", "properties": '{"v":"B=:"}'}
+    match = rows.event(anna, T0, **wanted)
+    rows.event(anna, T0 + DAY_US, received_us=T0 + DAY_US, **wanted)
+    rows.event(received_us=T0 - DAY_US)
+    rows.event(occurred_us=T0 - DAY_US, received_us=T0 + DAY_US)
     filters = {
         "--customer": "registered=a=b:c",
         "--campaign": "c",
         "--status": "s",
         "--stage": "posted",
         "--type": "t",
+        "--property": "v=B=:",
         "--since": "2025-10-09",
         "--until": "2025-10-10",
+        "--received-since": "2025-10-09",
+        "--received-until": "2025-10-10",
     }
 
     together = [part for option in filters.items() for part in option]
     assert [line[-1] for line in cells("events", rows, *together)] == [str(match)]
     for option in filters.items():
-        if option[0] != "--since":
-            assert len(cells("events", rows, *option)) < 4
+        assert len(cells("events", rows, *option)) < 4
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl"])
+def test_the_oldest_come_first_when_told(rows: Rows, form: str) -> None:
+    for n in range(3):
+        rows.event(campaign=f"spring{n}", occurred_us=T0 + n)
+
+    def campaigns(*options: str) -> list[str]:
+        return re.findall("spring[0-2]", said("events", rows, "--format", form, *options))
+
+    assert campaigns("--oldest-first") == ["spring0", "spring1", "spring2"]
+    assert campaigns() == ["spring2", "spring1", "spring0"]
+    assert campaigns("--oldest-first", "--limit", "1") == ["spring0"]
 
 
 def test_json_lines_and_csv_carry_the_same_events(rows: Rows) -> None:
@@ -136,16 +128,62 @@ def test_events_go_into_a_file_when_told(rows: Rows, tmp_path: Path, form: str) 
     assert file.read_text(encoding="utf-8").splitlines() == expected.splitlines()  # the runner has no \r\n
 
 
-def test_half_an_export_is_not_left_behind(
-    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reports, "PAGE", 1)
-    rows.event(ids='{"registered":"anna"}')
-    rows.event(occurred_us=T0 - 1, ids="no JSON, on which the table fails")
-    file = tmp_path / "events"
+def test_parquet_goes_into_a_file_or_a_pipe(rows: Rows, tmp_path: Path) -> None:
+    kept = [rows.event(occurred_us=T0 + n) for n in range(3)]
+    file = tmp_path / "events.parquet"
 
-    assert run("events", rows, "-o", str(file)).exit_code == 1
-    assert not file.exists()
+    assert said("events", rows, "--format", "parquet", "--oldest-first", "-o", str(file)) == ""
+    piped = run("events", rows, "--format", "parquet", "--oldest-first").stdout_bytes
+
+    assert [row["id"] for row in pyarrow.parquet.read_table(file).to_pylist()] == kept
+    assert piped == file.read_bytes()
+
+
+def test_parquet_without_its_extra_says_how_to_get_it(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    result = run("events", rows, "--format", "parquet")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "pip install '.[parquet]'" in result.stderr
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv", "parquet"])
+def test_half_an_export_is_not_left_behind_and_the_one_before_stays(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, error: type[BaseException]
+) -> None:
+    rows.event()
+    file = tmp_path / "events"
+    file.write_text("the one before")
+
+    def broken_off(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield from all_events(*arguments, **options)
+        assert [each.name for each in tmp_path.glob("events.*")] == [f"events.{os.getpid()}.part"]
+        raise error
+
+    all_events = reports.all_events
+    monkeypatch.setattr(reports, "all_events", broken_off)
+
+    assert run("events", rows, "--format", form, "-o", str(file)).exit_code != 0
+    assert file.read_text() == "the one before"
+    assert list(tmp_path.glob("events.*")) == []
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_as_it_is(rows: Rows, tmp_path: Path) -> None:
+    rows.event()
+    link, file, pipe = tmp_path / "link", tmp_path / "file", tmp_path / "pipe"
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+
+    said("events", rows, "--format", "jsonl", "-o", str(link))
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        said("events", rows, "--format", "jsonl", "-o", str(pipe))
+        piped, _ = reader.communicate()
+
+    assert link.is_symlink()
+    assert piped == file.read_bytes() != b""
+    assert pipe.is_fifo()
 
 
 def test_a_file_that_cannot_be_written_is_said_so(rows: Rows, tmp_path: Path) -> None:
@@ -157,13 +195,10 @@ def test_a_file_that_cannot_be_written_is_said_so(rows: Rows, tmp_path: Path) ->
 
 def test_what_a_sender_wrote_cannot_move_the_cursor_of_a_terminal(rows: Rows) -> None:
     rows.event(campaign="\x1b[2J\tgone", ids='{"registered":"a\\u009b\\u202e"}')
+
     (line,) = cells("events", rows)
-    number = rows.rejection(b"\x1b]0;title\x07\r\n", pointer="/\x1b")
 
     assert line[1:4:2] == ["registered=a��", "�[2J�gone"]
-    for command in (["rejections list"], ["rejections show", str(number)]):
-        shown = said(command[0], rows, *command[1:])
-        assert not any(sign in shown for sign in "\x1b\x07\r")
 
 
 def test_a_terminal_gets_a_table_and_markup_in_it_stays_text(rows: Rows) -> None:
@@ -176,12 +211,11 @@ def test_a_terminal_gets_a_table_and_markup_in_it_stays_text(rows: Rows) -> None
 
 
 def _at_a_terminal(*arguments: str) -> str:
-    """What the command writes where standard output is a terminal."""
-    program = "import typer; from receiver.cli import reads; a = typer.Typer(); reads.register(a); a()"
+    """What the command writes where standard output and standard error are a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-    command = [sys.executable, "-c", program, *arguments]
-    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+    command = [*RECEIVER, *arguments]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment):
         os.close(theirs)
         shown = b""
         try:
@@ -190,15 +224,32 @@ def _at_a_terminal(*arguments: str) -> str:
         except OSError:
             pass  # how Linux says that the other side is closed
         os.close(ours)
-    assert process.returncode == 0
     return shown.decode()
+
+
+def test_a_terminal_sees_how_far_an_export_to_a_file_is(rows: Rows, tmp_path: Path) -> None:
+    for _ in range(3):
+        rows.event()
+    file = tmp_path / "events.csv"
+
+    shown = _at_a_terminal("events", rows.project.token, "--format", "csv", "-o", str(file))
+
+    assert "Writing events" in shown
+    assert shown.split()[-1] == "3"
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_parquet_is_not_written_to_a_terminal(rows: Rows) -> None:
+    shown = _at_a_terminal("events", rows.project.token, "--format", "parquet")
+
+    assert "name a file with -o" in shown
+    assert "PAR1" not in shown
 
 
 def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(rows: Rows) -> None:
     for n in range(5):
         rows.event(properties=json.dumps({"long": "x" * 200_000, "n": n}))
-    program = "import typer; from receiver.cli import reads; a = typer.Typer(); reads.register(a); a()"
-    command = [sys.executable, "-c", program, "events", rows.project.token, "--format", "jsonl"]
+    command = [*RECEIVER, "events", rows.project.token, "--format", "jsonl"]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -251,84 +302,18 @@ def test_a_check_that_finds_something_names_the_hour_and_fails(rows: Rows) -> No
     assert run("outcomes", rows).exit_code == 0
 
 
-# -- rejections -----------------------------------------------------------------------------------
-
-
-def test_rejections_are_listed_and_filtered(rows: Rows) -> None:
-    first = rows.rejection(b"hay", count=3)
-    second = rows.rejection(b"needle", reason="malformed_json", state="dismissed")
-
-    listed = cells("rejections list", rows)
-    assert [line[0] for line in listed] == [str(second), str(first)]
-    assert listed[1][2:6] == ["3", "open", "empty_customer_id", "customers/events"]
-    for option in (("--q", "needle"), ("--state", "dismissed"), ("--reason", "malformed_json")):
-        found = document("rejections list", rows, *option)
-        assert [each["id"] for each in found["data"]] == [second]
-
-
-def test_a_cut_list_of_rejections_tells_how_to_go_on(rows: Rows) -> None:
-    first, second = rows.rejection(), rows.rejection()
-
-    result = run("rejections list", rows, "--limit", "1")
-    following = result.stderr.split()[-1]
-
-    assert result.stderr.startswith("There is more")
-    assert result.stdout.splitlines()[1].split("\t")[0] == str(second)
-    assert [line[0] for line in cells("rejections list", rows, "--cursor", following)] == [str(first)]
-
-
-def test_a_rejection_is_shown_with_its_body(rows: Rows) -> None:
-    number = rows.rejection('{"name":\n "Köln"}'.encode())
-
-    shown = said("rejections show", rows, str(number))
-
-    assert '{"name":\n "Köln"}\n' in shown
-    assert "content-type: application/json" in shown
-    assert "/customer_ids/registered" in shown
-    assert document("rejections show", rows, str(number))["body"] == '{"name":\n "Köln"}'
-
-
-def test_a_body_that_is_no_text_is_shown_in_base64(rows: Rows) -> None:
-    number = rows.rejection(b"\xff\x00")
-
-    assert "body, in base64\n/wA=\n" in said("rejections show", rows, str(number))
-    assert document("rejections show", rows, str(number))["body_base64"] == "/wA="
-
-
-def test_the_summary_is_by_reason(rows: Rows) -> None:
-    rows.rejection(count=3)
-    rows.rejection(reason="malformed_json", state="dismissed")
-
-    assert [line[:2] for line in cells("rejections summary", rows)] == [
-        ["empty_customer_id", "3"],
-        ["malformed_json", "1"],
-    ]
-    assert len(document("rejections summary", rows, "--state", "open")["data"]) == 1
-
-
 # -- errors ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command", ["events", "outcomes", "rejections list", "rejections show", "rejections summary"]
-)
+@pytest.mark.parametrize("command", ["events", "outcomes"])
 def test_an_unknown_project_is_a_sentence(rows: Rows, command: str) -> None:
     for token in ("nope", "Köln\udcff"):
-        result = run(command, None, token, *(["1"] if command.endswith("show") else []))
+        result = run(command, None, token)
 
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == (
             "There is no project with this token; `receiver project list` shows them all.\n"
         )
-
-
-def test_rejections_of_another_project_are_not_shown(rows: Rows) -> None:
-    number = rows.rejection()
-    rows.begin_project()
-
-    result = run("rejections show", rows, str(number))
-
-    assert (result.exit_code, result.stderr) == (1, "There is no such rejection in this project.\n")
 
 
 @pytest.mark.parametrize(
@@ -337,12 +322,12 @@ def test_rejections_of_another_project_are_not_shown(rows: Rows) -> None:
         ("events", "--stage", "Delivered"),
         ("events", "--since", "yesterday"),
         ("events", "--customer", "email=anna@example.com"),
+        ("events", "--property", "anna@example.com"),
+        ("events", "--received-since", "yesterday"),
+        ("events", "--received-until", "tomorrow"),
         ("events", "--limit", "0"),
         ("events", "--format", "xml"),
         ("outcomes", "--until", "tomorrow"),
-        ("rejections list", "--reason", "nope"),
-        ("rejections list", "--limit", "1001"),
-        ("rejections summary", "--state", "shut"),
     ],
 )
 def test_a_wrong_option_is_wrong_usage_and_named(rows: Rows, command: str, option: str, value: str) -> None:
@@ -351,13 +336,6 @@ def test_a_wrong_option_is_wrong_usage_and_named(rows: Rows, command: str, optio
     assert (result.exit_code, result.stdout) == (2, "")
     assert option in result.stderr
     assert "example.com" not in result.stderr
-
-
-def test_parquet_says_that_it_comes_later(rows: Rows) -> None:
-    result = run("events", rows, "--format", "parquet")
-
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Parquet is not available yet; take jsonl or csv.\n"
 
 
 def test_a_database_that_cannot_be_asked_ends_the_command_in_a_sentence(rows: Rows) -> None:
