@@ -21,7 +21,7 @@ system: .venv/for-development
 	$(BIN)/python -m pytest tests/system
 
 bench: .venv/for-benchmarks
-	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending
+	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking
 
 demo: .venv/for-running
 	$(BIN)/receiver demo
