@@ -236,6 +236,24 @@ def test_a_bad_command_of_a_batch_stays_where_something_became_of_it(at: Bench) 
         assert at.now(number).state == "open"
 
 
+def test_a_bad_command_that_two_batches_hold_goes_with_neither(at: Bench) -> None:
+    """Or it would be open nowhere, where the one is undone and dismissed, and the other stays replayed."""
+    bad = command(without_id())
+    numbers = [
+        at.refused(
+            {"commands": [*(command(event({"registered": f"{name}-{n}"})) for n in range(60)), bad]},
+            Form.BATCH,
+        )
+        for name in ("a", "b")
+    ]
+    at.replay(*numbers, how=SPLIT)
+    (child,) = at.states().keys() - set(numbers)
+
+    for number in numbers:
+        at.undo(number)
+        assert at.now(child) == Now("open", 1, 0)
+
+
 def heard(at: Bench) -> tuple[Any, ...]:
     columns = mailings.c.status, mailings.c.stage, mailings.c.stage_us, mailings.c.heard_us
     return tuple(at.post.query(select(*columns))[0])
@@ -317,6 +335,19 @@ def test_what_the_original_claimed_is_released_too(strict: Bench) -> None:
 
     assert strict.became(typo, at_us=LATER + HOUR_US)[0][0] == "accepted"
     assert strict.became(event(), at_us=LATER + HOUR_US)[0][0] == "accepted"
+
+
+def test_what_another_replay_claimed_stays(strict: Bench) -> None:
+    typo = event({"registered": "typo"})
+    first, second = strict.refused(typo), strict.refused(json.dumps(typo, indent=1).encode())
+    assert strict.outcome(first, TO_KNOWN) == ["accepted"]
+    assert strict.outcome(second, TO_KNOWN) == ["duplicate"]
+    strict.post.rows.customer({"registered": "typo"})
+    (made,) = strict.events()
+
+    strict.undo(second)
+
+    assert strict.became(typo, at_us=LATER + HOUR_US) == [("duplicate", made.id)]
 
 
 def test_the_claims_of_an_event_that_was_there_before_stay(strict: Bench) -> None:
