@@ -31,6 +31,7 @@ from receiver.store.engine import connect
 from receiver.store.migrations import migrate
 from receiver.store.refused import RejectionFilter
 from receiver.store.sets import Ledger
+from receiver.store.shapes import counts_of
 from receiver.store.tables import rejections
 from receiver.store.writes import Writes, take_turn, write
 
@@ -182,24 +183,16 @@ def _writes(some: list[_Refused], first_id: int) -> Writes:
     """What ingest leaves behind of them."""
     writes = Writes()
     found: dict[int, Shape] = {}
-    states: dict[tuple[int, str], list[int]] = {}
-    hours: dict[tuple[int, int, int], list[int]] = {}
     for number, (shape, state, seen_us, again_us, body) in enumerate(some, first_id):
         detail = f"Something is wrong with {shape.pointer or 'the JSON'}; it was kept as it came."
         about = shape.form, shape.reason, detail, shape.pointer, state, 1, int(state == "replayed")
-        row = number, shape.project_id, shape.id, *about, seen_us, seen_us, _HEADERS, body
+        row = number, shape.project_id, shape.id, None, *about, seen_us, seen_us, _HEADERS, body
         writes.rejections.append(row)
         found[shape.id] = shape
-        in_state = states.setdefault((shape.id, state), [0, 0, seen_us, seen_us])
-        in_state[:] = in_state[0] + 1, in_state[1] + 1, in_state[2], seen_us
-        place = shape.project_id, hour_of(seen_us), shape.id
-        hour = hours.setdefault(place, [0, number, number, seen_us])
-        hour[:] = hour[0] + 1, hour[1], number, seen_us
         if again_us:
             writes.repeated_rejections.append((number, 1, again_us, hour_of(again_us)))
     writes.shapes = [(number, *shape) for number, shape in found.items()]
-    writes.shape_states = [(*place, *counts) for place, counts in states.items()]
-    writes.shape_hours = [(*place, *counts) for place, counts in hours.items()]
+    writes.shape_states, writes.shape_hours, writes.rejection_hours = counts_of(writes.rejections)
     return writes
 
 

@@ -7,12 +7,13 @@ from itertools import count
 
 from sqlalchemy import Engine, Table, insert
 
-from receiver.domain.moments import HOUR_US, hour_of
+from receiver.domain.moments import HOUR_US
 from receiver.domain.shapes import Shape
 from receiver.store import keys, tables
 from receiver.store.engine import connect
 from receiver.store.keys import NewProject
 from receiver.store.sets import Ledger
+from receiver.store.shapes import counts_of
 from receiver.store.tables import ledger
 from receiver.store.writes import Writes, write
 
@@ -89,21 +90,17 @@ class Rows:
         shape = Shape(self.project_id, form, reason, pointer, event_type, campaign)
         detail = "The customer ID registered is empty; leave it out when there is no value."
         headers = '[["content-type","application/json"]]'
-        last_us = seen_us if hour_of(seen_us) == hour_of(received_us) else received_us
-        hours = {
-            hour_of(seen_us): (0, number, 0, seen_us),
-            hour_of(received_us): (count, number, number, last_us),
-        }
+        row = (
+            *(number, self.project_id, shape.id, None, form, reason, detail, pointer, state),
+            *(count, attempts, received_us, seen_us, headers, body),
+        )
+        states, hours, seen = counts_of([row])
         kept = Writes(
-            rejections=[
-                (
-                    *(number, self.project_id, shape.id, None, form, reason, detail, pointer, state),
-                    *(count, attempts, received_us, seen_us, headers, body),
-                )
-            ],
+            rejections=[row],
             shapes=[(shape.id, *shape)],
-            shape_states=[(shape.id, state, 1, count, received_us, seen_us)],
-            shape_hours=[(self.project_id, hour, shape.id, *counts) for hour, counts in hours.items()],
+            shape_states=states,
+            shape_hours=hours,
+            rejection_hours=seen,
         )
         with closing(Ledger(self.engine)) as ledger, ledger.transaction() as transaction:
             write(transaction, kept)

@@ -26,7 +26,7 @@ from receiver.store import migrations, refusal_counts, refused, reports
 from receiver.store.engine import connect
 from receiver.store.refusal_counts import By, Summary, Trends
 from receiver.store.refused import RejectionFilter
-from receiver.store.tables import rejections, shape_hours, shape_states, shapes
+from receiver.store.tables import rejection_hours, rejections, shape_hours, shape_states, shapes
 from tests.mending import (
     AS_IT_IS,
     HOUR_US,
@@ -88,7 +88,8 @@ def kept(at: Bench) -> list[Any]:
 
 def counters(at: Bench) -> list[list[Any]]:
     return [
-        at.post.query(select(table).order_by(*table.primary_key)) for table in (shape_states, shape_hours)
+        at.post.query(select(table).order_by(*table.primary_key))
+        for table in (shape_states, shape_hours, rejection_hours)
     ]
 
 
@@ -695,7 +696,7 @@ def migrate_to(engine: Engine, revision: str) -> None:
 
 def counted(engine: Engine) -> list[list[Any]]:
     with engine.connect() as connection:
-        tables = shapes, shape_states, shape_hours
+        tables = shapes, shape_states, shape_hours, rejection_hours
         found = [list(connection.execute(select(each).order_by(*each.primary_key))) for each in tables]
         ids = select(rejections.c.id, rejections.c.shape_id).order_by(rejections.c.id)
         return [*found, list(connection.execute(ids))]
@@ -715,7 +716,7 @@ def test_what_was_refused_before_counts_as_if_it_came_in_today(empty_database_ur
         with reports.reading(engine) as connection:
             assert [refusal_counts.miscounts(connection, each) for each in (1, 2)] == [[], []]
         with engine.execution_options(writes=True).begin() as connection:
-            for table in (rejections, shapes, shape_states, shape_hours):
+            for table in (rejections, shapes, shape_states, shape_hours, rejection_hours):
                 connection.execute(delete(table))
         rows = Rows(engine)
         rows.begin_project()
@@ -732,4 +733,4 @@ def test_a_database_without_rejections_is_brought_to_the_counters(empty_database
         migrate_to(engine, "0003")
         migrations.migrate(engine)
 
-        assert counted(engine) == [[], [], [], []]
+        assert counted(engine) == [[], [], [], [], []]

@@ -44,8 +44,6 @@ def upgrade() -> None:
         sa.Column("hour_us", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("shape_id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("times", sa.BigInteger, nullable=False),
-        sa.Column("first_id", sa.BigInteger, nullable=False),
-        sa.Column("last_id", sa.BigInteger, nullable=False),
         sa.Column("last_us", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -63,6 +61,14 @@ def upgrade() -> None:
     op.execute("UPDATE counters SET last_us = hour_us + 3599999999")
     with op.batch_alter_table("counters", table_kwargs={"sqlite_with_rowid": False}) as batch:
         batch.alter_column("last_us", existing_type=sa.BigInteger, nullable=False)
+    op.create_table(
+        "rejection_hours",
+        sa.Column("project_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("hour_us", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("first_id", sa.BigInteger, nullable=False),
+        sa.Column("last_id", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
     op.drop_index("ix_rejections_reason", "rejections")
     op.add_column("rejections", sa.Column("shape_id", sa.BigInteger))
     op.add_column("rejections", sa.Column("parent_id", sa.BigInteger))
@@ -103,13 +109,21 @@ def _fill() -> None:
     # When each came in between is not known: all count for the hour of the first.
     connection.execute(
         sa.text(
-            "INSERT INTO shape_hours SELECT project_id, hour_us, shape_id, sum(times), min(first_id),"
-            " max(last_id), max(last_us) FROM (SELECT project_id,"
-            " received_us / 3600000000 * 3600000000 AS hour_us, shape_id, count AS times, id AS first_id,"
-            " id AS last_id, received_us AS last_us FROM rejections"
-            " UNION ALL SELECT project_id, last_seen_us / 3600000000 * 3600000000, shape_id, 0, id, 0,"
-            " last_seen_us FROM rejections WHERE last_seen_us <> received_us) AS hours"
+            "INSERT INTO shape_hours SELECT project_id, hour_us, shape_id, sum(times), max(last_us)"
+            " FROM (SELECT project_id, received_us / 3600000000 * 3600000000 AS hour_us, shape_id,"
+            " count AS times, received_us AS last_us FROM rejections"
+            " UNION ALL SELECT project_id, last_seen_us / 3600000000 * 3600000000, shape_id, 0, last_seen_us"
+            " FROM rejections WHERE last_seen_us <> received_us) AS hours"
             " GROUP BY project_id, hour_us, shape_id"
+        )
+    )
+    connection.execute(
+        sa.text(
+            "INSERT INTO rejection_hours SELECT project_id, hour_us, min(first_id), max(last_id)"
+            " FROM (SELECT project_id, received_us / 3600000000 * 3600000000 AS hour_us, id AS first_id,"
+            " id AS last_id FROM rejections"
+            " UNION ALL SELECT project_id, last_seen_us / 3600000000 * 3600000000, id, 0 FROM rejections"
+            " WHERE last_seen_us <> received_us) AS hours GROUP BY project_id, hour_us"
         )
     )
 

@@ -5,6 +5,7 @@ from receiver.domain.moments import hour_of
 from receiver.domain.shapes import Shape
 from receiver.inbound.deliveries import Delivery, kept
 from receiver.store.sets import Row
+from receiver.store.shapes import counts_of
 from receiver.store.writes import Writes
 
 OPEN = "open"
@@ -50,18 +51,4 @@ class Refusals:
         writes.repeated_rejections = [
             (number, times, seen_us, hour_of(seen_us)) for number, (times, seen_us) in self._repeats.items()
         ]
-        states: dict[int, list[int]] = {}
-        hours: dict[tuple[int, int, int], list[int]] = {}
-        for number, project_id, shape_id, *_, received_us, seen_us, _headers, _body in self._rows:
-            state = states.setdefault(shape_id, [0, 0, received_us, seen_us])
-            state[:] = state[0] + 1, state[1] + 1, min(state[2], received_us), max(state[3], seen_us)
-            # What an operator's replay made new did not come from the sender then.
-            came_us = seen_us if seen_us == received_us else 0
-            for hour_us, times, last_id in {
-                (hour_of(seen_us), 0, 0): None,
-                (hour_of(received_us), 1, number): None,
-            }:
-                hour = hours.setdefault((project_id, hour_us, shape_id), [0, number, 0, 0])
-                hour[:] = hour[0] + times, min(hour[1], number), max(hour[2], last_id), max(hour[3], came_us)
-        writes.shape_states = [(shape_id, OPEN, *state) for shape_id, state in states.items()]
-        writes.shape_hours = [(*place, *hour) for place, hour in hours.items()]
+        writes.shape_states, writes.shape_hours, writes.rejection_hours = counts_of(self._rows)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select, true, union_all
 
 from receiver.domain.moments import hour_of
-from receiver.store.tables import rejections, shape_hours, shape_states, shapes
+from receiver.store.tables import rejection_hours, rejections, shape_states, shapes
 
 SEARCHED = 10_000
 """Rejections whose bodies one page of a text search looks into."""
@@ -167,7 +167,7 @@ def shape_conditions(project_id: int, wanted: RejectionFilter) -> Iterator[Colum
 
 def within(connection: Connection, project_id: int, wanted: RejectionFilter) -> Iterator[ColumnElement[bool]]:
     """Of rejections: they were seen in the period; with the bounds of their IDs, which an index knows."""
-    hours = shape_hours.c
+    hours = rejection_hours.c
     if wanted.since_us is not None:
         yield rejections.c.last_seen_us >= wanted.since_us
         first = select(func.min(hours.first_id)).where(

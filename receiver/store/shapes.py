@@ -3,13 +3,14 @@
 What is asked of them is never counted at the time of the question (receiver.store.refused).
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Text
 
-from receiver.store.sets import Given, Insert, Transaction
-from receiver.store.tables import rejections, shape_hours, shape_states, shapes
+from receiver.domain.moments import hour_of
+from receiver.store.sets import Given, Insert, Row, Transaction
+from receiver.store.tables import rejection_hours, rejections, shape_hours, shape_states, shapes
 
 
 def _earlier(one: str, other: str) -> str:
@@ -28,14 +29,18 @@ _MORE_IN_STATE = (
 )
 _MORE_IN_HOUR = (
     "ON CONFLICT (project_id, hour_us, shape_id) DO UPDATE SET times = shape_hours.times + excluded.times,"
-    f" first_id = {_earlier('shape_hours.first_id', 'excluded.first_id')},"
-    f" last_id = {_later('shape_hours.last_id', 'excluded.last_id')},"
     f" last_us = {_later('shape_hours.last_us', 'excluded.last_us')}"
+)
+_MORE_SEEN = (
+    "ON CONFLICT (project_id, hour_us) DO UPDATE SET"
+    f" first_id = {_earlier('rejection_hours.first_id', 'excluded.first_id')},"
+    f" last_id = {_later('rejection_hours.last_id', 'excluded.last_id')}"
 )
 
 ADD = Insert(shapes, "ON CONFLICT (id) DO NOTHING")
 ADD_TO_STATES = Insert(shape_states, _MORE_IN_STATE)
 ADD_TO_HOURS = Insert(shape_hours, _MORE_IN_HOUR)
+ADD_SEEN = Insert(rejection_hours, _MORE_SEEN)
 
 _REPEATED: dict[str, Column[Any]] = {
     "id": rejections.c.id,
@@ -65,10 +70,16 @@ REPEAT_IN_STATES = Given(
 )
 REPEAT_IN_HOURS = Given(
     _REPEATED,
-    "INSERT INTO shape_hours (project_id, hour_us, shape_id, times, first_id, last_id, last_us)"
-    " SELECT r.project_id, g.hour_us, r.shape_id, sum(g.again), min(r.id), 0, max(g.seen_us)"
-    f"{_REPEATED_ROWS}"
+    "INSERT INTO shape_hours (project_id, hour_us, shape_id, times, last_us)"
+    f" SELECT r.project_id, g.hour_us, r.shape_id, sum(g.again), max(g.seen_us){_REPEATED_ROWS}"
     f" GROUP BY r.project_id, g.hour_us, r.shape_id {_MORE_IN_HOUR}",
+)
+
+REPEAT_SEEN = Given(
+    _REPEATED,
+    "INSERT INTO rejection_hours (project_id, hour_us, first_id, last_id)"
+    f" SELECT r.project_id, g.hour_us, min(r.id), 0{_REPEATED_ROWS}"
+    f" GROUP BY r.project_id, g.hour_us {_MORE_SEEN}",
 )
 
 _MOVED: dict[str, Column[Any]] = {"id": rejections.c.id, "state": Column("state", Text)}
@@ -104,6 +115,37 @@ _FORGET_EMPTY = Given(
     " (SELECT r.shape_id FROM given CROSS JOIN rejections AS r WHERE r.id = given.id)",
 )
 _NO_STATE = ""
+
+
+class Counts(NamedTuple):
+    """Rows for ADD_TO_STATES, ADD_TO_HOURS and ADD_SEEN."""
+
+    states: list[Row]
+    hours: list[Row]
+    seen: list[Row]
+
+
+def counts_of(rows: Iterable[Row]) -> Counts:
+    """What new *rows* of rejections, as in their table, are counted as."""
+    states: dict[tuple[int, str], list[int]] = {}
+    hours: dict[tuple[int, int, int], list[int]] = {}
+    seen: dict[tuple[int, int], list[int]] = {}
+    for row in rows:
+        number, project_id, shape_id, parent_id, *_, state, times, _attempts, first_us, last_us, _, _ = row
+        of_state = states.setdefault((shape_id, state), [0, 0, first_us, last_us])
+        of_state[:] = (
+            of_state[0] + 1,
+            of_state[1] + times,
+            min(of_state[2], first_us),
+            max(of_state[3], last_us),
+        )
+        # What a replay left behind did not come from the sender then.
+        for us, came, last_id in ((last_us, 0, 0), (first_us, times, number)):
+            of_hour = hours.setdefault((project_id, hour_of(us), shape_id), [0, 0])
+            of_hour[:] = of_hour[0] + came, max(of_hour[1], us if parent_id is None else 0)
+            in_hour = seen.setdefault((project_id, hour_of(us)), [number, 0])
+            in_hour[:] = min(in_hour[0], number), max(in_hour[1], last_id)
+    return Counts(*([(*place, *counts) for place, counts in each.items()] for each in (states, hours, seen)))
 
 
 def move(transaction: Transaction, rows: Sequence[tuple[int, str]]) -> None:

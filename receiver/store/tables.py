@@ -188,8 +188,6 @@ class ShapeStateColumns(TypedColumns):
 class ShapeHourColumns(TypedColumns):
     """How often something of a shape came within an hour.
 
-    ``first_id`` is the lowest number of a rejection that was seen in it, ``last_id`` the highest one of
-    those that were seen for the first time: numbers ascend with time, so they bound a period.
     ``last_us`` is when the sender sent one last, 0 where only a replay found any.
     """
 
@@ -197,9 +195,20 @@ class ShapeHourColumns(TypedColumns):
     hour_us: Named[int] = Column(BigInteger, primary_key=True)
     shape_id: Named[int] = Column(BigInteger, primary_key=True)
     times: Named[int] = Column(BigInteger)
+    last_us: Named[int] = Column(BigInteger)
+
+
+class RejectionHourColumns(TypedColumns):
+    """Which rejections were seen within an hour.
+
+    ``first_id`` is the lowest number of those that were seen in it, ``last_id`` the highest one of those
+    that were seen for the first time: numbers ascend with time, so they bound a period.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    hour_us: Named[int] = Column(BigInteger, primary_key=True)
     first_id: Named[int] = Column(BigInteger)
     last_id: Named[int] = Column(BigInteger)
-    last_us: Named[int] = Column(BigInteger)
 
 
 class AttemptColumns(TypedColumns):
@@ -391,6 +400,7 @@ rejections = Table("rejections", metadata, RejectionColumns)
 shapes = Table("shapes", metadata, ShapeColumns)
 shape_states = Table("shape_states", metadata, ShapeStateColumns, sqlite_with_rowid=False)
 shape_hours = Table("shape_hours", metadata, ShapeHourColumns, sqlite_with_rowid=False)
+rejection_hours = Table("rejection_hours", metadata, RejectionHourColumns, sqlite_with_rowid=False)
 attempts = Table("attempts", metadata, AttemptColumns)
 withdrawn_events = Table("withdrawn_events", metadata, WithdrawnEventColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)

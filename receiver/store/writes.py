@@ -63,6 +63,7 @@ class Writes:
     shapes: list[Row] = field(default_factory=list)
     shape_states: list[Row] = field(default_factory=list)
     shape_hours: list[Row] = field(default_factory=list)
+    rejection_hours: list[Row] = field(default_factory=list)
     claims: list[Row] = field(default_factory=list)
     renewed_claims: list[Row] = field(default_factory=list)  # as claims, of keys that are there
     counters: list[Row] = field(default_factory=list)
@@ -209,9 +210,11 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (shapes.ADD, writes.shapes),
         (shapes.ADD_TO_STATES, writes.shape_states),
         (shapes.ADD_TO_HOURS, writes.shape_hours),
+        (shapes.ADD_SEEN, writes.rejection_hours),
         (shapes.REPEAT_REJECTIONS, writes.repeated_rejections),
         (shapes.REPEAT_IN_STATES, writes.repeated_rejections),
         (shapes.REPEAT_IN_HOURS, writes.repeated_rejections),
+        (shapes.REPEAT_SEEN, writes.repeated_rejections),
         (_INSERT_CLAIMS, writes.claims),
         (_RENEW_CLAIMS, writes.renewed_claims),
         (_RAISE_COUNTERS, writes.counters),
