@@ -18,7 +18,7 @@ check: .venv/for-development
 	$(BIN)/ruff format --check && $(BIN)/ruff check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/uv lock --check && $(BIN)/hadolint Dockerfile
 
 system: .venv/for-development
-	$(BIN)/python -m pytest tests/system
+	$(BIN)/python -m pytest tests/system -n auto --maxprocesses=2 --dist loadfile
 
 bench: .venv/for-benchmarks
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking

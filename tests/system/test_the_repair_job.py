@@ -32,6 +32,9 @@ from tests.system.repairing import (
 )
 from tests.system.service import Client, Project, Service, succeed
 
+# Some 30 commands one after the other, each of which takes its second to start.
+pytestmark = pytest.mark.timeout(300)
+
 IN_MILLISECONDS = {"reason": "timestamp_in_milliseconds"}
 WITH_EMPTY_ID = {"reason": "empty_customer_id"}
 WITH_PLACEHOLDER = {"reason": "placeholder_customer_id"}
