@@ -84,10 +84,11 @@ class Databases:
 
 
 def analyze(url: str) -> None:
-    """Lets PostgreSQL learn how its tables are filled, which it does by itself only after a minute."""
+    """Lets PostgreSQL learn how its tables are filled and which pages all may see, which it does by itself
+    only after a minute."""
     if url.startswith("postgresql"):
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("ANALYZE")
+            connection.execute("VACUUM (ANALYZE)")
 
 
 def count_rows(url: str, table: str) -> int:
