@@ -21,7 +21,7 @@ system: .venv/for-development
 	$(BIN)/python -m pytest tests/system -n auto --maxprocesses=2 --dist loadfile
 
 bench: .venv/for-benchmarks
-	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking
+	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking && $(BIN)/python -m benchmarks.analysts
 
 demo: .venv/for-running
 	$(BIN)/receiver demo

@@ -5,27 +5,23 @@ from 40 campaigns in two projects, and are written by the statements of the serv
 one after the other, in another order each time.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from random import Random
-from statistics import median
 from typing import NamedTuple
 
 from sqlalchemy import Engine, select
-from starlette.testclient import TestClient
 
-from benchmarks.databases import DATABASES, Databases, analyze
+from benchmarks.databases import Databases, analyze
 from benchmarks.processes import Stolen, on_server_core
-from benchmarks.report import commit, machine, today
-from receiver.app import create_app
+from benchmarks.questions import PAGE_MS, Ask, Times, arguments, circumstances, publish, table, took
+from benchmarks.report import commit
+from benchmarks.service import Service
 from receiver.domain.moments import DAY_US, HOUR_US, hour_of
 from receiver.domain.shapes import Shape
-from receiver.settings import read_settings
 from receiver.store import keys, refusal_counts, refused, reports
 from receiver.store.engine import connect
 from receiver.store.migrations import migrate
@@ -35,8 +31,6 @@ from receiver.store.shapes import counts_of
 from receiver.store.tables import rejections
 from receiver.store.writes import Writes, take_turn, write
 
-_GOAL_MS = 30
-_WARM_UP = 3
 _YEAR_US = 365 * DAY_US
 _IN_A_TRANSACTION = 5_000
 
@@ -59,48 +53,29 @@ _HEADERS = '[["content-type","application/json"],["user-agent","optilyz"]]'
 
 def main() -> int:
     """Runs, prints, writes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.asking", description=main.__doc__)
+    parser = arguments("benchmarks.asking", main.__doc__, rounds=21)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--databases", type=lambda text: text.split(","), default=list(DATABASES))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
-    databases = Databases(arguments.databases)
+    chosen = parser.parse_args()
+    databases = Databases(chosen.databases)
     on_server_core()
     try:
-        urls = {name: databases.fresh(name, "asking") for name in arguments.databases}
+        urls = {name: databases.fresh(name, "asking") for name in chosen.databases}
         for url in urls.values():
-            fill(url, arguments.rows)
-        text = measured(urls, arguments.rows, arguments.rounds)
+            fill(url, chosen.rows)
+        lines = _measured(urls, chosen.rows, chosen.rounds)
     finally:
         databases.close()
-    print(text)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / f"{today()}-{commit()}-asking.md").write_text(text)
+    publish(lines, chosen.output, "asking")
     return 0
 
 
-def measured(urls: dict[str, str], rows: int, rounds: int) -> str:
+def _measured(urls: dict[str, str], rows: int, rounds: int) -> list[str]:
     """The table of what the databases at *urls* took, which are filled."""
     stolen = Stolen()
-    took = {name: _took(url, rounds) for name, url in urls.items()}
-    lines = [
-        f"# Asking about {rows:,} rejections, {commit()}",
-        "",
-        f"{machine()}. Milliseconds, {rounds} times each, warm; other machines on the host took"
-        f" {stolen.share:.0%} of the time. The goal is a median of at most {_GOAL_MS} ms.",
-        "",
-        "| question | " + " | ".join(f"{name} | p90 |" for name in took) + " |",
-        "|---|" + "---|---|---|" * len(took),
-    ]
-    for question in next(iter(took.values())):
-        cells = [question]
-        for times in took.values():
-            ms = sorted(times[question])
-            cells += [f"{median(ms):.1f}", f"{ms[len(ms) * 9 // 10]:.1f}"]
-            cells.append("met" if median(ms) <= _GOAL_MS else "MISSED")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    times = {name: _took(url, rounds) for name, url in urls.items()}
+    goals = dict.fromkeys(next(iter(times.values())), PAGE_MS)
+    heads = [f"# Asking about {rows:,} rejections, {commit()}", "", circumstances(rounds, stolen), ""]
+    return [*heads, *table(times, goals)]
 
 
 # -- the rejections -------------------------------------------------------------------------------
@@ -199,29 +174,17 @@ def _writes(some: list[_Refused], first_id: int) -> Writes:
 # -- the questions --------------------------------------------------------------------------------
 
 
-def _took(url: str, rounds: int) -> dict[str, list[float]]:
-    """By question, how many milliseconds each turn took."""
-    random = Random(5)
+def _took(url: str, rounds: int) -> Times:
     engine = connect(url)
-    with engine.execution_options(writes=True).begin() as connection:
+    with engine.begin() as connection:
         project = keys.projects(connection)[0]
-        key = keys.create_key(connection, project.token, keys.Role.OPS, now_us=0)
-    settings = read_settings(database_url=url)
-    with TestClient(create_app(settings)) as client:
-        client.auth = key.key_id, key.secret
-        asked = _questions(engine, project.id) | _requests(client, f"/v1/projects/{project.token}")
-        times: dict[str, list[float]] = {name: [] for name in asked}
-        for turn in range(_WARM_UP + rounds):
-            for name in random.sample(list(asked), len(asked)):
-                began = time.perf_counter()
-                asked[name]()
-                if turn >= _WARM_UP:
-                    times[name].append((time.perf_counter() - began) * 1000)
+    with Service(url, keys.Role.OPS) as service:
+        times = took(_questions(engine, project.id) | _requests(service), rounds)
     engine.dispose()
     return times
 
 
-def _questions(engine: Engine, project_id: int) -> dict[str, Callable[[], object]]:
+def _questions(engine: Engine, project_id: int) -> dict[str, Ask]:
     with engine.begin() as connection:
         newest = rejections.c.id.desc()
         last = select(rejections.c.id, rejections.c.received_us).order_by(newest).limit(1)
@@ -253,7 +216,7 @@ def _questions(engine: Engine, project_id: int) -> dict[str, Callable[[], object
     summaries |= {"a day 11 months ago": day, "a day 11 months ago, open": day_open}
     summaries |= {"since 11 months ago": RejectionFilter(since_us=since_us)}
 
-    def ask(question: Callable[..., object], *given: object, **named: object) -> Callable[[], object]:
+    def ask(question: Callable[..., object], *given: object, **named: object) -> Ask:
         def answer() -> object:
             with reports.reading(engine) as connection:
                 return question(connection, project_id, *given, **named)
@@ -275,15 +238,16 @@ def _questions(engine: Engine, project_id: int) -> dict[str, Callable[[], object
     return asked
 
 
-def _requests(client: TestClient, prefix: str) -> dict[str, Callable[[], object]]:
-    def get(path: str) -> Callable[[], object]:
-        def answer() -> object:
-            return client.get(prefix + path).raise_for_status()
+def _requests(service: Service) -> dict[str, Ask]:
+    def get(path: str, **question: str) -> Ask:
+        return lambda: service.ask(f"{service.v1}/{path}", **question)
 
-        return answer
-
-    paths = "/rejections", "/rejections?state=open", "/rejections/summary", "/rejections/summary?trend=day"
-    return {f"HTTP, in process: {path}": get(path) for path in paths}
+    return {
+        "HTTP, in process: rejections": get("rejections"),
+        "HTTP, in process: open rejections": get("rejections", state="open"),
+        "HTTP, in process: summary": get("rejections/summary"),
+        "HTTP, in process: summary with trend by day": get("rejections/summary", trend="day"),
+    }
 
 
 if __name__ == "__main__":

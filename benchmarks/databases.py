@@ -84,11 +84,12 @@ class Databases:
 
 
 def analyze(url: str) -> None:
-    """Lets PostgreSQL learn how its tables are filled and which pages all may see, which it does by itself
-    only after a minute."""
+    """Lets PostgreSQL do what it does by itself only after a minute: learn how its tables are filled and
+    which pages all may see, and put them where they stay."""
     if url.startswith("postgresql"):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
+            connection.execute("CHECKPOINT")
 
 
 def count_rows(url: str, table: str) -> int:

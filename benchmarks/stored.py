@@ -1,33 +1,19 @@
-"""A database of the service that already holds millions of events, written past the service.
+"""A database of the service that already holds millions of events, written past the service."""
 
-The names of tables and columns stand here once; what they mean is in ``receiver.store.tables``.
-"""
-
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from hashlib import blake2b
-from itertools import islice
 
-import psycopg
-
+from benchmarks.bulk import Bulk
+from benchmarks.databases import analyze
+from benchmarks.history import count
 from benchmarks.traffic import CAMPAIGNS, CUSTOMERS, STATUSES, campaign, cookie, customer, registered
+from receiver.domain.kinds import Kind
+from receiver.domain.stages import stage_of
+from receiver.store import tables
+from receiver.store.sets import Row
 
-_COLUMNS = {
-    "customers": ("id", "project_id", "created_us"),
-    "customer_ids": ("project_id", "kind", "value", "customer_id", "used_us"),
-    "events": (
-        *("id", "project_id", "customer_id", "type", "occurred_us", "received_us", "source"),
-        *("campaign", "status", "stage", "ids", "properties"),
-    ),
-    "claims": ("project_id", "key", "content", "claimed_us", "row_id"),
-}
 _PROJECT = 1
-_STAGES = {b"print": "printing", b"posted": "posted", b"delivered": "delivered", b"returned": "returned"}
 _SPREAD_US = 90 * 86_400 * 1_000_000
-_ROWS_IN_A_TRANSACTION = 100_000
-
-Row = tuple[object, ...]
 
 
 def fill(url: str, events: int, until_s: int) -> None:
@@ -35,51 +21,20 @@ def fill(url: str, events: int, until_s: int) -> None:
 
     The database is migrated, has one project and is not in use.
     """
-    rows = {
-        "customers": _customers(until_s),
-        "customer_ids": _customer_ids(until_s),
-        "events": _events(events, until_s),
-        "claims": _claims(events, until_s),
-    }
-    last_id = f"UPDATE ledger SET last_id = {CUSTOMERS + events}"
-    if url.startswith("sqlite:///"):
-        _fill_sqlite(url.removeprefix("sqlite:///"), rows, last_id)
-    else:
-        _fill_postgresql(url, rows, last_id)
-
-
-def _fill_sqlite(file: str, rows: dict[str, Iterator[Row]], last_id: str) -> None:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA cache_size=-1000000")
-        for table, columns in _COLUMNS.items():
-            marks = ", ".join("?" * len(columns))
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-            while some := list(islice(rows[table], _ROWS_IN_A_TRANSACTION)):
-                connection.executemany(statement, some)
-                connection.commit()
-        connection.execute(last_id)
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _fill_postgresql(url: str, rows: dict[str, Iterator[Row]], last_id: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for table, columns in _COLUMNS.items():
-            statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-            with connection.cursor().copy(statement.encode()) as copy:
-                for row in rows[table]:
-                    copy.write_row(row)
-        connection.execute(last_id.encode())
-        # As autovacuum and time would have done.
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
+    bulk = Bulk(url)
+    bulk.add(tables.customers, _customers(until_s))
+    bulk.add(tables.customer_ids, _customer_ids(until_s))
+    bulk.add(tables.events, _events(events, until_s))
+    bulk.add(tables.claims, _claims(events, until_s))
+    bulk.close(CUSTOMERS + events, mailed=False)
+    count(url)
+    analyze(url)
 
 
 def _customers(until_s: int) -> Iterator[Row]:
     """Their IDs come first, the events' follow."""
     created_us = until_s * 1_000_000 - _SPREAD_US
-    return ((who + 1, _PROJECT, created_us) for who in range(CUSTOMERS))
+    return ((who + 1, _PROJECT, created_us, None) for who in range(CUSTOMERS))
 
 
 def _customer_ids(until_s: int) -> Iterator[Row]:
@@ -97,16 +52,17 @@ def _events(events: int, until_s: int) -> Iterator[Row]:
     for number in range(events):
         who = customer(number)
         at_us = _occurred_us(number, events, until_s)
-        word = STATUSES[number // CUSTOMERS % len(STATUSES)]
+        word = STATUSES[number // CUSTOMERS % len(STATUSES)].decode()
         mailing = campaign((who + number // CUSTOMERS) % CAMPAIGNS).decode()
+        kind = Kind(_PROJECT, "campaign", mailing, word, stage_of(word, {}))
         ids = f'{{"registered":"{registered(who).decode()}","cookie":"{cookie(who).decode()}"}}'
         properties = (
-            f'{{"action_type":"direct mail","status":"{word.decode()}","campaign_id":"{mailing}",'
+            f'{{"action_type":"direct mail","status":"{word}","campaign_id":"{mailing}",'
             f'"campaign_name":"Winback","platform":"optilyz"}}'
         )
         yield (
-            *(CUSTOMERS + 1 + number, _PROJECT, who + 1, "campaign", at_us, at_us, "callback"),
-            *(mailing, word.decode(), _STAGES[word], ids, properties),
+            *(CUSTOMERS + 1 + number, _PROJECT, who + 1, kind.type, at_us, at_us, "callback"),
+            *(kind.campaign, kind.status, kind.stage, ids, properties, None, None, None, kind.id),
         )
 
 

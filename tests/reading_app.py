@@ -9,8 +9,11 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from receiver.inbound.deliveries import Policy
+from receiver.inbound.writer import Writer
 from receiver.settings import Settings
 from receiver.store.keys import NewProject
+from receiver.store.sets import Ledger
 from receiver.web import api, data
 from receiver.web.auth import LiveKeyring
 from receiver.web.intake import Intake
@@ -25,8 +28,16 @@ def asking(engine: Engine, **settings: Any) -> Iterator[TestClient]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         with LiveKeyring(engine) as keys:
-            state = {"engine": engine, "keys": keys, "settings": chosen, "intake": Intake(chosen)}
-            yield cast(State, state)  # without a writer, since nothing is written
+            # Nothing is written, so the writer is not begun; it is asked how much waits for it.
+            writer = Writer(Ledger(engine), Policy.of(chosen), queue_bytes=0, answer_seconds=1)
+            state = {
+                "engine": engine,
+                "keys": keys,
+                "settings": chosen,
+                "intake": Intake(chosen),
+                "writer": writer,
+            }
+            yield cast(State, state)
 
     with TestClient(Starlette(routes=[*data.routes, *api.routes], lifespan=lifespan)) as client:
         yield client

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import count
+from typing import cast
 
 from sqlalchemy import Engine, Table, insert
 
+from receiver.domain.kinds import Kind
 from receiver.domain.moments import HOUR_US
 from receiver.domain.shapes import Shape
 from receiver.store import keys, tables
@@ -55,9 +57,11 @@ class Rows:
         return customer
 
     def event(self, customer: int = 0, occurred_us: int = T0, **columns: object) -> int:
+        """One that is counted as one that came in is."""
         number = next(self._ids)
         row: dict[str, object] = {
             "id": number,
+            "project_id": self.project_id,
             "customer_id": customer,
             "type": "campaign",
             "occurred_us": occurred_us,
@@ -65,8 +69,14 @@ class Rows:
             "source": "callback",
             "ids": '{"registered":"c-1"}',
             "properties": '{"status":"delivered"}',
+            **columns,
         }
-        self._add(tables.events, **(row | columns))
+        event_type = str(row["type"])
+        campaign, status, stage = (cast("str | None", row.get(name)) for name in Kind._fields[2:])
+        row["kind_id"] = Kind(self.project_id, event_type, campaign, status, stage).id
+        kept = Writes(events=[tuple(row.get(column.name) for column in tables.events.c)])
+        with closing(Ledger(self.engine)) as ledger, ledger.transaction() as transaction:
+            write(transaction, kept)
         return number
 
     def rejection(
@@ -114,15 +124,18 @@ class Rows:
         rejected: int,
         at_us: int = T0,
         source: str = "callback",
+        campaign: str = "",
     ) -> None:
         self._add(
             tables.counters,
             source=source,
             hour_us=at_us - at_us % HOUR_US,
+            campaign=campaign,
             received=received,
             accepted=accepted,
             duplicate=duplicate,
             rejected=rejected,
+            events=0,
             last_us=at_us,
         )
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 from starlette.testclient import TestClient
 
 from receiver.domain.json_text import encode
-from receiver.domain.moments import DAY_US
-from receiver.store import parquet, reports
+from receiver.domain.moments import DAY_US, iso
+from receiver.store import parquet, reports, tables
 from receiver.store.engine import connect
 from receiver.web import api
 from receiver.web.documents import EventsDocument, ProblemDocument
@@ -78,6 +78,7 @@ def test_an_event_is_told_with_all_that_is_known_of_it(client: TestClient, rows:
         campaign="spring",
         status="Zugestellt",
         stage="unknown",
+        variation="B",
         ids='{"registered":"anna","cookie":"k"}',
         properties='{"n":1}',
     )
@@ -97,6 +98,7 @@ def test_an_event_is_told_with_all_that_is_known_of_it(client: TestClient, rows:
                 "stage": "unknown",
                 "mailing": None,
                 "tied": None,
+                "variation": "B",
                 "properties": {"n": 1},
             }
         ],
@@ -111,6 +113,7 @@ def test_every_filter_reaches_the_database(client: TestClient, rows: Rows) -> No
         "status": "s",
         "stage": "posted",
         "type": "t",
+        "variation": "B",
         "properties": encode({"v:1": 2.5}),
     }
     match = rows.event(anna, T0, **wanted)
@@ -124,6 +127,7 @@ def test_every_filter_reaches_the_database(client: TestClient, rows: Rows) -> No
         "status": "s",
         "stage": "posted",
         "type": "t",
+        "variation": "B",
         "since": "2025-10-09",
         "until": "2025-10-10T00:00:00+02:00",
         "property": '"v:1":2.50',
@@ -193,8 +197,8 @@ def test_a_page_of_a_rare_property_is_short_and_the_export_walks_on(
 ) -> None:
     monkeypatch.setattr(reports, "SEARCHED", 2)
     first = rows.event(properties='{"v":"B"}')
-    for _ in range(4):
-        rows.event()
+    for n in range(1, 5):
+        rows.event(occurred_us=T0 + n)
 
     page = good(client, rows, "/events", property="v:B")
     export = get(client, rows, "/events", property="v:B", format="jsonl").text.splitlines()
@@ -272,37 +276,6 @@ def test_the_text_of_a_page_is_what_the_model_describes(client: TestClient, rows
     rows.event(campaign='quo"ted')
 
     EventsDocument.model_validate_json(get(client, rows, "/events", limit=1).content, strict=True)
-
-
-# -- outcomes -------------------------------------------------------------------------------------
-
-
-def test_outcomes_tell_what_the_sender_sent_and_the_rest_beside_it(client: TestClient, rows: Rows) -> None:
-    rows.counter(5, 3, 1, 1)
-    rows.counter(2, 2, 0, 0, at_us=T0 + DAY_US)
-    rows.counter(1, 1, 0, 0, source="replayed")
-
-    replayed = {"received": 1, "accepted": 1, "duplicate": 0, "rejected": 0}
-    assert good(client, rows, "/outcomes") == {
-        "total": {"received": 7, "accepted": 5, "duplicate": 1, "rejected": 1},
-        "days": [
-            {
-                "day": "2025-10-09",
-                "received": 5,
-                "accepted": 3,
-                "duplicate": 1,
-                "rejected": 1,
-                "replayed": replayed,
-            },
-            {"day": "2025-10-10", "received": 2, "accepted": 2, "duplicate": 0, "rejected": 0},
-        ],
-        "replayed": replayed,
-    }
-    assert good(client, rows, "/outcomes", since="2025-10-10")["total"]["received"] == 2
-    assert good(client, rows, "/outcomes", until="2025-10-09") == {
-        "total": {"received": 0, "accepted": 0, "duplicate": 0, "rejected": 0},
-        "days": [],
-    }
 
 
 # -- rejections -----------------------------------------------------------------------------------
@@ -476,6 +449,7 @@ def test_a_rejection_that_is_not_there_or_not_ones_own_is_a_404(client: TestClie
         ("campaign", "x" * 501),
         ("status", "a\0"),
         ("type", "\0"),
+        ("variation", ""),
         ("stage", "Delivered"),
         ("since", "yesterday"),
         ("until", "2025-10-09T08:53:20 02:00"),
@@ -561,17 +535,6 @@ def test_who_has_no_key_is_refused(client: TestClient, rows: Rows) -> None:
     problem(client.get("/v1/projects/x/events"), 400)
 
 
-def test_what_comes_later_says_so(client: TestClient, rows: Rows) -> None:
-    later = [
-        ("GET", "/campaigns"),
-        ("GET", "/campaigns/spring"),
-        ("GET", "/campaigns/spring/timeseries"),
-    ]
-    for method, path in later:
-        answer = client.request(method, f"/v1/projects/{rows.project.token}{path}")
-        assert problem(answer, 501)["detail"].endswith("not available yet.")
-
-
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
 def test_a_database_that_is_away_is_a_503_and_no_half_answer(
     client: TestClient, rows: Rows, form: str
@@ -586,8 +549,54 @@ def test_a_database_that_is_away_is_a_503_and_no_half_answer(
 
 
 def test_every_operation_has_a_route_and_says_what_it_does() -> None:
-    paths = {route.path for route in api.routes}
+    paths = {route.path_format for route in api.routes}
 
     for operation in api.OPERATIONS:
         assert api.PREFIX + operation.path in paths
         assert operation.answer.__doc__
+
+
+def _mailing(rows: Rows, number: int) -> dict[str, Any]:
+    """The first one unknown, two intended, one queued."""
+    return {
+        "id": f"{number:024x}",
+        "project_id": rows.project_id,
+        "route": "recipient",
+        "automation": "a",
+        "state": ("unknown", "intended", "intended", "queued")[number],
+        "ids": "{}",
+        "together": 1,
+        "attempts": 0,
+        "created_us": T0 + number,
+        "untold": False,
+    }
+
+
+def test_the_status_tells_what_waits_and_when_somebody_was_heard_of_last(
+    client: TestClient, rows: Rows
+) -> None:
+    nothing = {"number": 0, "since": None}
+    assert good(client, rows, "/status") == {
+        "last_callback": None,
+        "to_store": 0,
+        "to_send": nothing,
+        "unknown": nothing,
+        "open_rejections": nothing,
+    }
+    rows.counter(3, 3, 0, 0, T0, campaign="spring")
+    rows.counter(1, 1, 0, 0, T0 + 5 * SECOND)
+    rows.counter(1, 1, 0, 0, T0 + DAY_US, source="replayed")
+    rows.rejection(received_us=T0 + 1, count=7)
+    rows.rejection(received_us=T0, state="dismissed")
+    with rows.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(insert(tables.mailings), [_mailing(rows, number) for number in range(4)])
+
+    found = good(client, rows, "/status")
+
+    assert found == {
+        "last_callback": iso(T0 + 5 * SECOND),
+        "to_store": 0,
+        "to_send": {"number": 2, "since": iso(T0 + 1)},
+        "unknown": {"number": 1, "since": iso(T0)},
+        "open_rejections": {"number": 1, "since": iso(T0 + 1)},
+    }

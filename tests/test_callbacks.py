@@ -207,6 +207,7 @@ def test_the_likely_callback_is_read_whole() -> None:
         status="delivered",
         stage="delivered",
         mailing=None,
+        variation=None,
         claim=Claim(b"", b"", windowed=False),
         command_id="opt-1",
         dropped_ids=0,

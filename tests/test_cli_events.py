@@ -1,4 +1,4 @@
-"""``receiver events`` and ``outcomes`` as somebody at a terminal or a script sees them."""
+"""``receiver events`` as somebody at a terminal or a script sees it."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from receiver.domain.moments import DAY_US
 from receiver.store import reports
 from receiver.store.engine import connect
-from tests.reading_commands import cells, document, run, said
+from tests.reading_commands import cells, run, said
 from tests.rows import T0, Rows
 
 RECEIVER = (sys.executable, "-c", "from receiver.cli import main; main()")
@@ -70,7 +70,8 @@ def test_a_table_has_a_hundred_events_unless_told_and_an_export_all(rows: Rows) 
 
 def test_every_filter_of_events_reaches_the_database(rows: Rows) -> None:
     anna = rows.customer({"registered": "a=b:c"})
-    wanted = {"campaign": "c", "status": "s", "stage": "posted", "type": "t", "properties": '{"v":"B=:"}'}
+    words = {"campaign": "c", "status": "s", "stage": "posted", "type": "t"}
+    wanted = words | {"variation": "B", "properties": '{"v":"B=:"}'}
     match = rows.event(anna, T0, **wanted)
     rows.event(anna, T0 + DAY_US, received_us=T0 + DAY_US, **wanted)
     rows.event(received_us=T0 - DAY_US)
@@ -81,6 +82,7 @@ def test_every_filter_of_events_reaches_the_database(rows: Rows) -> None:
         "--status": "s",
         "--stage": "posted",
         "--type": "t",
+        "--variation": "B",
         "--property": "v=B=:",
         "--since": "2025-10-09",
         "--until": "2025-10-10",
@@ -259,47 +261,6 @@ def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(rows: Rows) -> 
         complaint = process.stderr.read()
 
     assert complaint == b""
-
-
-# -- outcomes -------------------------------------------------------------------------------------
-
-
-def test_outcomes_are_listed_by_day_and_source(rows: Rows) -> None:
-    rows.counter(5, 3, 1, 1)
-    rows.counter(2, 2, 0, 0, at_us=T0 + DAY_US)
-
-    assert cells("outcomes", rows) == [
-        ["2025-10-09", "callback", "5", "3", "1", "1"],
-        ["2025-10-10", "callback", "2", "2", "0", "0"],
-    ]
-    assert len(cells("outcomes", rows, "--since", "2025-10-10")) == 1
-    total = document("outcomes", rows, "--until", "2025-10-10")["total"]
-    assert total == {"received": 5, "accepted": 3, "duplicate": 1, "rejected": 1}
-
-
-def test_a_check_that_finds_nothing_says_so(rows: Rows) -> None:
-    rows.counter(3, 2, 1, 0)
-    rows.event()
-
-    assert said("outcomes", rows, "--check").splitlines()[-1] == "Everything adds up."
-    assert document("outcomes", rows, "--check")["disagreements"] == []
-
-
-def test_a_check_that_finds_something_names_the_hour_and_fails(rows: Rows) -> None:
-    rows.counter(5, 3, 1, 0)
-    rows.counter(0, 0, 0, 0, at_us=T0 + DAY_US)
-    rows.event(received_us=T0 + DAY_US)
-
-    plain, machine = run("outcomes", rows, "--check"), run("outcomes", rows, "--check", "--json")
-
-    assert (plain.exit_code, machine.exit_code) == (1, 1)
-    assert plain.stderr.splitlines() == [
-        "2025-10-09T08:00:00.000000Z, callback: 5 received, but 3 accepted + 1 duplicate + 0 rejected.",
-        "2025-10-10T08:00:00.000000Z, callback: 1 as kept events, but only 0 as accepted commands.",
-    ]
-    assert [each["events"] for each in json.loads(machine.stdout)["disagreements"]] == [0, 1]
-    assert run("outcomes", rows, "--check", "--since", "2025-10-11").exit_code == 0
-    assert run("outcomes", rows).exit_code == 0
 
 
 # -- errors ---------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from sqlalchemy import Engine
 
 from receiver.domain.moments import DAY_US
 from receiver.store.engine import connect
-from receiver.store.tables import rejections
 from tests.reading_commands import cells, document, run, said
 from tests.rows import T0, Rows
 
@@ -152,22 +151,6 @@ def test_a_trend_is_drawn_with_a_bar_for_each_span(rows: Rows, monkeypatch: pyte
     assert second.split("\t")[-1] == "·" * 14
     assert found == [*[0] * 12, 8, 1]
     assert of_hours == [0] * 24
-
-
-def test_what_is_counted_wrong_is_told_by_a_check_of_outcomes(rows: Rows) -> None:
-    rows.rejection(count=3)
-    rows.counter(3, 0, 0, 3)
-    assert said("outcomes", rows, "--check").endswith("Everything adds up.\n")
-    with rows.engine.execution_options(writes=True).begin() as connection:
-        connection.execute(rejections.update().values(count=2))
-
-    result = run("outcomes", rows, "--check")
-
-    assert result.exit_code == 1
-    assert result.stderr.splitlines() == [
-        "times by hour: 2 by the rejections themselves, 3 by their counters.",
-        "times of open rejections: 2 by the rejections themselves, 3 by their counters.",
-    ]
 
 
 # -- errors ---------------------------------------------------------------------------------------

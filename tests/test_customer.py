@@ -452,6 +452,7 @@ def _fill(rows: Rows) -> None:
     of_project = {"project_id": rows.project_id}
     each_event = of_project | {
         "type": "campaign",
+        "kind_id": 1,
         "received_us": T0,
         "source": "callback",
         "ids": "{}",

@@ -100,7 +100,7 @@ def test_every_filter_of_events_is_explained() -> None:
     command = typer.main.get_command(build("events")).commands["events"]  # type: ignore[attr-defined]  # a group
 
     assert by_http == set(EventsQuestion.model_fields)
-    assert by_command == {option.opts[0] for option in command.params[1:]} - {"--output"}
+    assert by_command == {option.opts[0] for option in command.params[1:]} - {"--output", "--show-sql"}
 
 
 def test_each_command_comes_from_the_module_that_is_said_to_have_it() -> None:
@@ -164,7 +164,7 @@ def test_no_other_route_answers() -> None:
     routes = [*api.routes, *data.routes, *gateway.routes, *health.routes]
 
     assert all(isinstance(route, Route) for route in routes)
-    answering = {_with_id(route.path) for route in routes if route.include_in_schema}
+    answering = {_with_id(route.path_format) for route in routes if route.include_in_schema}
     assert answering <= routes_that_answer().keys()
 
 

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, event
 
 from receiver.domain.moments import DAY_US
 from receiver.store import letters, reports, suppressions
+from receiver.store.event_places import EventFilter
 from receiver.store.letters import MailingFilter
-from receiver.store.reports import EventFilter, reading
+from receiver.store.reports import reading
 from receiver.store.suppressions import SuppressionFilter
 from receiver.store.tables import HEARD_LAST
 from tests.posting import NOW_US, Post, person, posting

@@ -56,7 +56,7 @@ def test_it_is_openapi_without_loose_ends() -> None:
 
 def test_every_route_that_answers_stands_in_it_and_nothing_else() -> None:
     by_framework = {
-        (route.path, method.lower())
+        (route.path_format, method.lower())
         for route in (*data.routes, *api.routes, *gateway.routes, *health.routes)
         if route.include_in_schema
         for method in (route.methods or set()) - {"HEAD"}

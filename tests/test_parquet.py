@@ -28,6 +28,7 @@ EVENT = EventRow(
     "0645d1c2",
     "ids",
     '{"n":1.50}',
+    None,
 )
 
 
@@ -43,7 +44,7 @@ def test_columns_have_types_and_ids_and_properties_are_json() -> None:
     moment = "timestamp[us, tz=UTC]"
     assert types == {"id": "int64", "customer": "int64", "occurred_at": moment, "received_at": moment}
     nullable = {field.name for field in table.schema if field.nullable}
-    assert nullable == {"campaign", "status", "stage", "mailing", "tied"}
+    assert nullable == {"campaign", "status", "stage", "mailing", "tied", "variation"}
 
 
 def test_values_are_those_of_the_events() -> None:
@@ -63,6 +64,7 @@ def test_values_are_those_of_the_events() -> None:
         "mailing": "0645d1c2",
         "tied": "ids",
         "properties": '{"n":1.50}',
+        "variation": None,
     }
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,13 +12,13 @@ from sqlalchemy import Engine, event, text
 
 from receiver.domain.commands import ExternalId
 from receiver.domain.json_text import encode
-from receiver.domain.moments import DAY_US, HOUR_US, iso, moment_us
+from receiver.domain.moments import DAY_US, iso, moment_us
 from receiver.domain.properties import PropertyEquals
-from receiver.store import export, outcomes, refusal_counts, refused, reports, tables
+from receiver.store import export, refusal_counts, refused, reports
 from receiver.store.engine import connect
-from receiver.store.outcomes import Counts, Span
+from receiver.store.event_places import EventFilter
 from receiver.store.refused import RejectionFilter
-from receiver.store.reports import EventFilter, EventRow, reading
+from receiver.store.reports import EventRow, reading
 from tests.rows import T0, Rows
 
 SECOND = 1_000_000
@@ -63,12 +63,13 @@ def test_each_filter_leaves_only_what_matches(rows: Rows) -> None:
     wanted: dict[str, Any] = {"campaign": "c", "status": "printed", "stage": "printing", "type": "campaign"}
     match = rows.event(**wanted)
     for column in wanted:
-        rows.event(**(wanted | {column: "other"}))
+        rows.event(**(wanted | {column: "other" if column != "stage" else "posted"}))
     rows.event(campaign=None, status=None, stage=None)
 
     names = EventFilter(campaign="c", status="printed", stage="printing", types=("campaign",))
     assert found(rows, names) == [match]
     assert len(found(rows, EventFilter(campaign="c"))) == 4
+    assert found(rows, EventFilter(campaign="unheard")) == []
     assert len(found(rows, EventFilter(types=("campaign", "other")))) == 6
 
 
@@ -159,7 +160,7 @@ def test_a_walk_goes_on_over_pages_without_a_match_until_it_has_enough(
 
     def walk(limit: int | None) -> list[int]:
         pages = reports.all_events(
-            rows.engine, rows.project_id, having("v", "0"), oldest_first=True, limit=limit
+            rows.engine, rows.project_id, having("v", "0"), EventRow._make, oldest_first=True, limit=limit
         )
         return [each.id for page in pages for each in page]
 
@@ -226,7 +227,7 @@ def test_a_walk_over_all_events_reads_bounded_pages_in_transactions_of_their_own
 ) -> None:
     monkeypatch.setattr(reports, "PAGE", 3)
     kept = [rows.event(occurred_us=T0 + n) for n in range(8)]
-    walk = reports.all_events(rows.engine, rows.project_id, EventFilter(), oldest_first=True)
+    walk = reports.all_events(rows.engine, rows.project_id, EventFilter(), EventRow._make, oldest_first=True)
 
     sizes, seen = [], []
     for page in walk:
@@ -242,7 +243,9 @@ def test_a_walk_can_skip_and_stop(rows: Rows, monkeypatch: pytest.MonkeyPatch) -
     kept = [rows.event(occurred_us=T0 + n) for n in range(9)]
 
     def walk(**how: Any) -> list[int]:
-        pages = reports.all_events(rows.engine, rows.project_id, EventFilter(), oldest_first=True, **how)
+        pages = reports.all_events(
+            rows.engine, rows.project_id, EventFilter(), EventRow._make, oldest_first=True, **how
+        )
         return [each.id for page in pages for each in page]
 
     assert walk(skip=2, limit=4) == kept[2:6]
@@ -257,7 +260,9 @@ def test_a_customer_merged_in_the_middle_of_a_walk_is_followed(
     monkeypatch.setattr(reports, "PAGE", 2)
     survivor, anna = rows.customer(), rows.customer({"registered": "anna"})
     kept = [rows.event(anna, occurred_us=T0 + n) for n in range(4)]
-    walk = reports.all_events(rows.engine, rows.project_id, EventFilter(customer=ANNA), oldest_first=True)
+    walk = reports.all_events(
+        rows.engine, rows.project_id, EventFilter(customer=ANNA), EventRow._make, oldest_first=True
+    )
 
     first = next(walk)
     with rows.engine.execution_options(writes=True).begin() as connection:
@@ -272,82 +277,6 @@ def test_what_reads_cannot_write_on_postgresql(rows: Rows) -> None:
         pytest.skip("SQLite knows no transaction that only reads")
     with pytest.raises(Exception, match="read-only transaction"), reading(rows.engine) as connection:
         connection.execute(text("DELETE FROM events"))
-
-
-FILTERS: dict[str, Any] = {
-    "customer": ANNA,
-    "campaign": "camp-7",
-    "status": "delivered",
-    "stage": "delivered",
-    "types": ("campaign",),
-    "since_us": T0 + 100 * SECOND,
-    "until_us": T0 + 900 * SECOND,
-    "received_since_us": T0,
-}
-
-
-def test_every_combination_of_filters_is_answered_by_an_index_in_order(rows: Rows) -> None:
-    """No combination scans the table, and none of them sorts more than the events of one time."""
-    _fill(rows)
-    after = reports.Position(T0 + 800 * SECOND, 1)
-    combined = [names for size in range(len(FILTERS) + 1) for names in combinations(FILTERS, size)]
-
-    for names in combined:
-        wanted = EventFilter(**{name: FILTERS[name] for name in names})
-        for position in (None, after):
-            plan = _plan(rows, wanted, position)
-
-            assert _expected_index(names) in plan, (names, plan)
-            assert "Seq Scan on events" not in plan, (names, plan)
-            assert "SCAN events" not in plan, (names, plan)
-            assert "TEMP B-TREE" not in plan, (names, plan)
-
-
-def _expected_index(names: tuple[str, ...]) -> str:
-    if "customer" in names:
-        return "ix_events_customer"
-    return "ix_events_campaign" if "campaign" in names else "ix_events_time"
-
-
-def _fill(rows: Rows) -> None:
-    """Enough for a planner to think: 20,000 events, 2,000 customers, 20 campaigns."""
-    rows.customer({"registered": "anna"})
-    event = {"type": "campaign", "status": "delivered", "stage": "delivered", "source": "callback"}
-    texts = {"ids": '{"registered":"c-1"}', "properties": '{"padding":"' + "x" * 200 + '"}'}
-    many = [
-        {
-            "id": 1000 + n,
-            "project_id": rows.project_id,
-            "customer_id": n % 2000,
-            "campaign": f"camp-{n % 20}",
-            "occurred_us": T0 + n % 1000 * SECOND,
-            "received_us": T0,
-            **event,
-            **texts,
-        }
-        for n in range(20_000)
-    ]
-    with rows.engine.execution_options(writes=True).begin() as connection:
-        connection.execute(tables.events.insert(), many)
-    if rows.engine.dialect.name == "postgresql":
-        with rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE events"))
-
-
-def _plan(rows: Rows, wanted: EventFilter, after: reports.Position | None) -> str:
-    statements: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(rows.engine, "before_cursor_execute", note)
-    with reading(rows.engine) as connection:
-        reports.events_page(connection, rows.project_id, wanted, after=after, limit=100)
-        statement, parameters = statements[-1]
-        explain = "EXPLAIN QUERY PLAN" if rows.engine.dialect.name == "sqlite" else "EXPLAIN"
-        plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
-    event.remove(rows.engine, "before_cursor_execute", note)
-    return "\n".join(str(line[-1]) for line in plan)
 
 
 # -- events as text -------------------------------------------------------------------------------
@@ -366,6 +295,7 @@ EVENT = EventRow(
     "0645d1c2",
     "ids",
     '{"b":1,"a":[1e400,"\\u0000"]}',
+    "B",
 )
 
 
@@ -387,6 +317,7 @@ def test_json_of_an_event_keeps_the_properties_to_the_letter() -> None:
         "stage": None,
         "mailing": "0645d1c2",
         "tied": "ids",
+        "variation": "B",
         "properties": {"b": 1, "a": [float("inf"), "\0"]},
     }
 
@@ -394,11 +325,13 @@ def test_json_of_an_event_keeps_the_properties_to_the_letter() -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_csv_defuses_what_a_spreadsheet_would_take_for_a_formula(start: str) -> None:
     bomb = f"{start}HYPERLINK(1)"
-    texts = export.csv_lines([[EVENT._replace(type=bomb, campaign=bomb, status=bomb)]])
+    texts = export.csv_lines(
+        [[export.cells(EVENT._replace(type=bomb, campaign=bomb, status=bomb, variation=bomb))]]
+    )
 
     (record,) = csv.DictReader(io.StringIO("".join(texts), newline=""))
 
-    assert [record[name] for name in ("type", "campaign", "status")] == [f"'{bomb}"] * 3
+    assert [record[name] for name in ("type", "campaign", "status", "variation")] == [f"'{bomb}"] * 4
     assert record["customer_ids"] == EVENT.ids
     assert record["properties"] == EVENT.properties
     assert (record["occurred_at"], record["stage"]) == ("2025-10-09T08:53:20.250000Z", "")
@@ -464,72 +397,6 @@ def test_properties_come_as_the_json_that_was_kept(rows: Rows) -> None:
         found = reports.properties_of(connection, anna)
 
     assert found == {"age": "41", "name": '"Anna"', "tags": "[1, null]"}
-
-
-# -- outcomes -------------------------------------------------------------------------------------
-
-
-def test_outcomes_are_summed_by_day_and_source(rows: Rows) -> None:
-    rows.counter(5, 3, 1, 1, at_us=T0)
-    rows.counter(2, 2, 0, 0, at_us=T0 + HOUR_US)
-    rows.counter(4, 4, 0, 0, at_us=T0 + DAY_US)
-    rows.counter(1, 1, 0, 0, source="replayed")
-
-    with reading(rows.engine) as connection:
-        found = outcomes.outcomes(connection, rows.project_id, None, None)
-
-    day = T0 - T0 % DAY_US
-    assert found == {
-        Span(day, "callback"): Counts(7, 5, 1, 1),
-        Span(day, "replayed"): Counts(1, 1, 0, 0),
-        Span(day + DAY_US, "callback"): Counts(4, 4, 0, 0),
-    }
-
-
-def test_an_hour_that_a_period_cuts_is_counted_whole(rows: Rows) -> None:
-    hour = T0 - T0 % HOUR_US
-    for n in range(4):
-        rows.counter(10**n, 10**n, 0, 0, at_us=hour + n * HOUR_US)
-
-    with reading(rows.engine) as connection:
-        (cut,) = outcomes.outcomes(
-            connection, rows.project_id, hour + HOUR_US + 1, hour + 2 * HOUR_US + 1
-        ).values()
-        (whole,) = outcomes.outcomes(connection, rows.project_id, hour + HOUR_US, hour + 3 * HOUR_US).values()
-
-    assert cut == whole == Counts(110, 110, 0, 0)
-
-
-def test_counters_that_agree_with_the_events_give_no_disagreement(rows: Rows) -> None:
-    rows.counter(4, 3, 1, 0)
-    rows.event(received_us=T0)
-    rows.event(received_us=T0, source="identity", type="merge")  # ours, not a command
-
-    with reading(rows.engine) as connection:
-        assert outcomes.disagreements(connection, rows.project_id, None, None) == []
-
-
-def test_counters_that_do_not_add_up_are_found(rows: Rows) -> None:
-    rows.counter(5, 3, 1, 0)
-    rows.counter(1, 1, 0, 0, at_us=T0 + HOUR_US)
-
-    with reading(rows.engine) as connection:
-        (wrong,) = outcomes.disagreements(connection, rows.project_id, None, None)
-        elsewhere = outcomes.disagreements(connection, rows.project_id, T0 + HOUR_US, None)
-
-    assert (wrong.hour, wrong.counts) == (Span(T0 - T0 % HOUR_US, "callback"), Counts(5, 3, 1, 0))
-    assert elsewhere == []
-
-
-def test_more_events_than_accepted_commands_are_found_also_where_nothing_was_counted(rows: Rows) -> None:
-    rows.counter(1, 1, 0, 0)
-    for received_us in (T0, T0, T0 + HOUR_US):
-        rows.event(received_us=received_us)
-
-    with reading(rows.engine) as connection:
-        wrong = outcomes.disagreements(connection, rows.project_id, None, None)
-
-    assert [(each.counts.accepted, each.events) for each in wrong] == [(1, 2), (0, 1)]
 
 
 # -- rejections -----------------------------------------------------------------------------------

@@ -302,6 +302,27 @@ def test_every_stage_is_told_in_batches_with_all_that_is_odd(migrated_sqlite: Pa
     assert entries[24]["individualisation1"] == "{{ recipient.individualisation1 }}"
 
 
+def test_the_first_of_a_stage_may_tell_the_time_in_milliseconds(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "receiver.db").write_bytes(migrated_sqlite.read_bytes())
+    with (
+        serving(f"sqlite:///{tmp_path}/receiver.db") as service,
+        called_back(service) as (url, bodies),
+        simulated_optilyz(callbacks_url=url, callbacks_user="key:secret") as simulated,
+    ):
+        enqueue(simulated, *map(address, range(20)))
+
+        posted = simulated.call_back(
+            stages=["booked", "posted"], control_addresses=0, unfilled=0, in_milliseconds={"posted": 10}
+        )
+
+    # Those in milliseconds do not come again.
+    assert posted == {"posted": 22 + 21, "accepted": 22 + 11, "requests": 2, "failed": 0}
+    booked, late = ([entry["timestamp"] > 1e11 for entry in json.loads(body)] for body in bodies)
+    assert (booked, late) == ([False] * 22, [True] * 10 + [False] * 11)
+
+
 TEMPLATE = """{"customer_ids": {"registered": "{{ recipient.individualisation1 }}"}, "status": "{{ status }}",
 "town": "{{ recipient.city }}", "letter": "{{ recipient_id }}", "nothing": "{{ recipient.street2 }}"}"""
 

@@ -10,8 +10,12 @@ import typer
 MODULES: Mapping[str, tuple[str, ...]] = {
     "serving": ("serve", "migrate", "check"),
     "keys": ("project", "key"),
+    "readers": ("reader",),
     "events": ("events", "outcomes"),
+    "properties": ("properties",),
     "customer": ("customer",),
+    "campaigns": ("campaigns",),
+    "funnel": ("funnel",),
     "rejections": ("rejections",),
     "sending": ("send",),
     "mailings": ("mailings",),

@@ -4,8 +4,17 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_of, question_of
-from receiver.cli.session import failed, opened, settings_or_exit
+from receiver.cli.questions import (
+    Cursor,
+    Json,
+    Limit,
+    ProjectToken,
+    ShowSql,
+    asking,
+    project_of,
+    question_of,
+)
+from receiver.cli.session import failed, settings_or_exit
 from receiver.cli.showing import write_table
 from receiver.domain.moments import iso
 from receiver.store import reports
@@ -28,15 +37,16 @@ def show_customer(
     limit: Limit = 100,
     cursor: Cursor = None,
     json: Json = False,
+    show_sql: ShowSql = False,
 ) -> None:
     """Show everything about one customer: IDs, properties, and all that happened, the newest first."""
     settings = settings_or_exit()
     question = question_of(StoryQuestion, settings, customer=customer, limit=limit, cursor=cursor)
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         found = story(connection, project_id, question.customer, after=question.cursor, limit=question.limit)
-    if found is None:
-        raise failed(NOBODY)
+        if found is None:
+            raise failed(NOBODY)
     if json:
         typer.echo(story_json(found))
     else:

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from receiver.cli.demo_people import NUMBER
 from receiver.store import letters, outcomes, refusal_counts, reports
+from receiver.store.event_places import EventFilter
 from receiver.store.mailings import Reason, State
 from receiver.store.outcomes import Counts
 from receiver.store.refused import RejectionFilter
-from receiver.store.reports import EventFilter
 from receiver.store.writes import Source
 
 Fate = tuple[str, str | None, str | None]
@@ -150,6 +150,7 @@ def _why_refused(reason: str) -> str:
     why = {
         "empty_customer_id": ", as control addresses have no customer",
         "placeholder_customer_id": ", as the sender's template was not filled",
+        "timestamp_in_milliseconds": ", as a template counts in them",
     }
     return f"refused: {reason}{why.get(reason, '')}"
 

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_in, question_of
+from receiver.cli.questions import (
+    Cursor,
+    Json,
+    Limit,
+    ProjectToken,
+    ShowSql,
+    asking,
+    project_in,
+    question_of,
+)
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit, stopping
 from receiver.cli.showing import Cells, write_table
 from receiver.cli.which_rejections import NAMES, STOPPED, Chosen, choosing, found, progress, who
@@ -152,11 +161,17 @@ def undo(
 # -- the trace ------------------------------------------------------------------------------------
 
 
-def audit(project_token: ProjectToken, limit: Limit = 100, cursor: Cursor = None, json: Json = False) -> None:
+def audit(
+    project_token: ProjectToken,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    json: Json = False,
+    show_sql: ShowSql = False,
+) -> None:
     """Show all that was done about rejections, the newest first."""
     settings = settings_or_exit()
     question = question_of(AuditQuestion, settings, limit=limit, cursor=cursor)
-    with opened(settings) as engine:
+    with asking(settings, show_sql=show_sql) as engine:
         project_id = project_in(engine, project_token)
         after = question.cursor and question.cursor.id
         with reports.reading(engine) as connection:

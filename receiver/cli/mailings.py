@@ -6,8 +6,17 @@ from typing import Annotated
 import typer
 
 from receiver.cli import deciding
-from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_of, question_of
-from receiver.cli.session import answer_json, opened, settings_or_exit
+from receiver.cli.questions import (
+    Cursor,
+    Json,
+    Limit,
+    ProjectToken,
+    ShowSql,
+    asking,
+    project_of,
+    question_of,
+)
+from receiver.cli.session import answer_json, settings_or_exit
 from receiver.cli.showing import Cells, write_table
 from receiver.store import letters, reports
 from receiver.store.mailings import State
@@ -40,6 +49,7 @@ def list_mailings(
     limit: Limit = 100,
     cursor: Cursor = None,
     json: Json = False,
+    show_sql: ShowSql = False,
 ) -> None:
     """Show letters, the newest first."""
     settings = settings_or_exit()
@@ -53,7 +63,7 @@ def list_mailings(
         limit=limit,
         cursor=cursor,
     )
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         wanted = question.filter(connection, project_id)
         page = letters.mailings_page(
@@ -75,11 +85,16 @@ def _cells(row: MailingDocument) -> Cells:
     return (row.id, row.state.value, row.reason, ids, row.campaign, *heard)
 
 
-def show_summary(project_token: ProjectToken, campaign: Campaign = None, json: Json = False) -> None:
+def show_summary(
+    project_token: ProjectToken,
+    campaign: Campaign = None,
+    json: Json = False,
+    show_sql: ShowSql = False,
+) -> None:
     """Show how many letters are in which state and why, and how far the queued ones have come."""
     settings = settings_or_exit()
     question = question_of(WhichMailings, settings, campaign=campaign)
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         found = letters.summary(connection, project_id, question.campaign)
     document = MailingsSummaryDocument.of(found)

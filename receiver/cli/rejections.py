@@ -7,8 +7,17 @@ from typing import Annotated
 import typer
 
 from receiver.cli import dismissing, marking, repairs
-from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_of, question_of
-from receiver.cli.session import answer_json, failed, opened, settings_or_exit
+from receiver.cli.questions import (
+    Cursor,
+    Json,
+    Limit,
+    ProjectToken,
+    ShowSql,
+    asking,
+    project_of,
+    question_of,
+)
+from receiver.cli.session import answer_json, failed, settings_or_exit
 from receiver.cli.showing import printable, write_table
 from receiver.cli.which_rejections import Chosen, choosing
 from receiver.store import refusal_counts, refused, reports, trail
@@ -35,13 +44,14 @@ def list_rejections(
     limit: Limit = 100,
     cursor: Cursor = None,
     json: Json = False,
+    show_sql: ShowSql = False,
     *,
     which: Chosen,
 ) -> None:
     """Show what was refused, the newest first."""
     settings = settings_or_exit()
     question = question_of(RejectionsQuestion, settings, **which, state=state, limit=limit, cursor=cursor)
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         page = refused.rejections_page(
             connection,
             project_of(connection, project_token),
@@ -64,15 +74,16 @@ def show_rejection(
     project_token: ProjectToken,
     rejection_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
     json: Json = False,
+    show_sql: ShowSql = False,
 ) -> None:
     """Show one rejection with its body as it was received, and what was done about it."""
-    with opened() as engine, reports.reading(engine) as connection:
+    with asking(show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         kept = refused.find_rejection(connection, project_id, rejection_id)
         steps = trail.steps_of(connection, project_id, rejection_id)
         similar = trail.similar_events(connection, steps)
-    if kept is None:
-        raise failed("There is no such rejection in this project.")
+        if kept is None:
+            raise failed("There is no such rejection in this project.")
     document = TracedRejectionDocument.of_traced(kept, steps, similar)
     if json:
         answer_json(document.model_dump(exclude_unset=True))
@@ -111,6 +122,7 @@ def show_summary(
         str | None, typer.Option(metavar="SPAN", help="hour: of the last 24; day: of the last 14 (UTC).")
     ] = None,
     json: Json = False,
+    show_sql: ShowSql = False,
     *,
     which: Chosen,
 ) -> None:
@@ -119,7 +131,7 @@ def show_summary(
     question = question_of(SummaryQuestion, settings, **which, state=state, by=by, trend=trend)
     wanted = question.filter()
     trends = None
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         found = refusal_counts.summary(connection, project_id, wanted, question.by)
         if question.trend is not None:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from receiver.cli.questions import Cursor, Json, Limit, ProjectToken, project_in, project_of, question_of
+from receiver.cli.questions import (
+    Cursor,
+    Json,
+    Limit,
+    ProjectToken,
+    ShowSql,
+    asking,
+    project_in,
+    project_of,
+    question_of,
+)
 from receiver.cli.session import answer_json, failed, opened, settings_or_exit
 from receiver.cli.showing import write_table
 from receiver.inbound.deliveries import Policy
@@ -48,6 +58,7 @@ def list_suppressions(
     limit: Limit = 100,
     cursor: Cursor = None,
     json: Json = False,
+    show_sql: ShowSql = False,
 ) -> None:
     """Show who gets no letter, the newest first."""
     settings = settings_or_exit()
@@ -60,7 +71,7 @@ def list_suppressions(
         limit=limit,
         cursor=cursor,
     )
-    with opened(settings) as engine, reports.reading(engine) as connection:
+    with asking(settings, show_sql=show_sql) as engine, reports.reading(engine) as connection:
         project_id = project_of(connection, project_token)
         wanted = question.filter(connection, project_id)
         page = suppressions.suppressions_page(

@@ -90,6 +90,7 @@ class Event(NamedTuple):
         campaign, status: the first non-empty one of the configured properties, or None.
         stage: our word for *status*, None where there is no status.
         mailing: the ID of ours that travelled in the letter, where it came back.
+        variation: which version of the letter it was, where a property tells.
         dropped_ids: how many empty IDs were left out (only with ``EMPTY_IDS=drop``).
     """
 
@@ -101,6 +102,7 @@ class Event(NamedTuple):
     status: str | None
     stage: str | None
     mailing: str | None
+    variation: str | None
     claim: Claim
     command_id: str | int | None
     dropped_ids: int

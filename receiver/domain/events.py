@@ -13,6 +13,7 @@ from receiver.domain.fields import (
     IN_PROPERTIES,
     MAX_STATUS,
     MAX_TEXT,
+    MAX_VARIATION,
     Place,
     Refusal,
     first_text,
@@ -28,6 +29,9 @@ from receiver.domain.timestamps import read_age, read_time
 
 MAILING_PROPERTIES = ("mailing_id",)
 """The property that our own ID of a letter comes back in."""
+
+VARIATION_PROPERTIES = ("variation", "variation_id")
+"""The properties that tell which version of a letter it was, the first one that does."""
 
 
 def refuse_no_object(sent: object) -> Refusal:
@@ -96,6 +100,7 @@ def _event(
         status=status,
         stage=None if status is None else stage_of(status, rules.stage_words),
         mailing=first_text(properties, MAILING_PROPERTIES, MAX_TEXT),
+        variation=first_text(properties, VARIATION_PROPERTIES, MAX_VARIATION),
         claim=event_claim(ids, event_type, sent_us, properties),
         command_id=command_id,
         dropped_ids=dropped_ids,

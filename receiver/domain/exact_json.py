@@ -4,7 +4,7 @@ Whatever the bytes, ``parse`` gives a value or a Refusal.  The other functions t
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder
 from math import inf
@@ -92,9 +92,13 @@ def _depth(body: bytes) -> int:
 def entries_as_sent(body: bytes, member: str | None = None) -> Iterator[bytes]:
     """Give the exact bytes of each entry of a list: the whole *body*, or that *member* of it."""
     text = _text(body)
+    return (text[begin:end].encode() for begin, end in entry_spans(text, member))
+
+
+def entry_spans(text: str, member: str | None = None) -> Iterable["Span"]:
+    """Find each entry of a list: the whole *text*, without a byte order mark, or that *member* of it."""
     begin = _skip(text, 0)
-    spans = _spans(text, begin) if member is None else _spans_in_member(text, begin, member)
-    return (text[begin:end].encode() for begin, end in spans)
+    return _spans(text, begin) if member is None else _spans_in_member(text, begin, member)
 
 
 def member_as_sent(body: bytes, member: str) -> bytes:

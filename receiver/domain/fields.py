@@ -16,6 +16,7 @@ from receiver.domain.json_text import encode
 MAX_TEXT = 500
 """Characters of an ID, an event type, a campaign reference, or the name of a customer's property."""
 
+MAX_VARIATION = 100
 MAX_STATUS = 200
 MAX_PROPERTY_BYTES = 16 * 1024
 

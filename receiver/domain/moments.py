@@ -1,14 +1,14 @@
 """Times as people and machines write them, to and from whole microseconds since 1970 in UTC."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 SECOND_US = 1_000_000
-HOUR_US = 3_600 * SECOND_US
+_MINUTE_US = 60 * SECOND_US
+HOUR_US = 60 * _MINUTE_US
 DAY_US = 24 * HOUR_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Exports write two times an event: without a zone that takes half as long.
-_EPOCH_WITHOUT_ZONE = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -26,7 +26,13 @@ def moment_us(text: str) -> int:
 
 def iso(time_us: int) -> str:
     """Microseconds -> ``2026-11-23T09:30:00.250000Z``."""
-    return (_EPOCH_WITHOUT_ZONE + timedelta(0, 0, time_us)).isoformat("T", "microseconds") + "Z"
+    # Exports write two times an event: by the minute that takes half as long, and six decimals are exact.
+    return f"{_minute(time_us // _MINUTE_US)}:{time_us % _MINUTE_US / SECOND_US:09.6f}Z"
+
+
+@lru_cache(maxsize=4096)
+def _minute(number: int) -> str:
+    return (_EPOCH + timedelta(minutes=number)).isoformat("T", "minutes")[:16]
 
 
 def hour_of(time_us: int) -> int:

@@ -2,15 +2,12 @@
 event type and campaign as far as they can be read."""
 
 from collections.abc import Mapping
-from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 from receiver.domain.commands import Form, Rules
 from receiver.domain.events import FLAT_EVENT_TYPE, flat_campaign
 from receiver.domain.fields import MAX_TEXT, first_text, is_storable, text_of
-
-_ID_BYTES = 8
+from receiver.domain.hashes import number_of
 
 
 class Shape(NamedTuple):
@@ -26,15 +23,7 @@ class Shape(NamedTuple):
     @property
     def id(self) -> int:
         """Its number: a hash, so that whoever refuses something need not look it up."""
-        return _number(self)
-
-
-@lru_cache(maxsize=4096)
-def _number(parts: tuple[int | str | None, ...]) -> int:
-    # No text that is stored holds a NUL.
-    text = "\0".join("" if part is None else f"={part}" for part in parts)
-    digest = blake2b(text.encode(), digest_size=_ID_BYTES).digest()
-    return int.from_bytes(digest, "big", signed=True)
+        return number_of(self)
 
 
 def told(form: Form, sent: object, rules: Rules) -> tuple[str | None, str | None]:

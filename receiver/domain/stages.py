@@ -5,6 +5,12 @@ from collections.abc import Mapping
 UNKNOWN = "unknown"
 RETURNED = "returned"
 
+FUNNEL = ("queued", "printing", "posted", "delivered", "returned")
+"""How far a letter comes, in this order; it ends as one of the last two."""
+
+STAGES = (*FUNNEL, "deferred", "suppressed", "failed", UNKNOWN)
+"""All of them.  Databases keep their numbers as bits, so new ones go to the end."""
+
 _SENDERS_WORDS = {
     "queued": ("queued", "enqueued", "accepted", "booked"),
     "printing": ("print", "printing", "printed", "in_production", "reviewed"),

@@ -5,6 +5,7 @@ No statement is run here: what the store knows comes in, what is to be written g
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from receiver.domain import kinds
 from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Rejection
 from receiver.domain.identity import Directory, Holding, Resolution
 from receiver.domain.json_text import encode
@@ -138,13 +139,15 @@ class Group:
             for name, value in command.properties.items():
                 self._properties.append((customer, name, value, command.updated_us, dated))
             return customer
-        event_id = next(self._ids)
+        event_id, project_id = next(self._ids), delivery.project_id
+        kind = kinds.Kind(project_id, command.type, command.campaign, command.status, command.stage)
         self._events.append(
             (
-                *(event_id, delivery.project_id, customer, command.type, command.occurred_us, now_us),
+                *(event_id, project_id, customer, command.type, command.occurred_us, now_us),
                 *(delivery.source.value, command.campaign, command.status, command.stage),
                 *(encode(dict(command.ids)), command.properties),
                 *(self._tie(delivery, command) if self._letters or command.mailing else _UNTIED),
+                *(command.variation, kind.id),
             )
         )
         return event_id
@@ -203,7 +206,8 @@ class Group:
         for customer, event_type, properties in traces:
             about = next(self._ids), delivery.project_id, customer, event_type, now_us, now_us
             what = Source.IDENTITY.value, None, None, None, sent, encode(properties)
-            self._events.append((*about, *what, *_UNTIED))
+            kind = kinds.Kind(delivery.project_id, event_type, None, None, None)
+            self._events.append((*about, *what, *_UNTIED, None, kind.id))
 
     def _directory(self, holdings: list[Holding]) -> Directory:
         rules = self._policy.rules

@@ -9,7 +9,7 @@ from itertools import count
 from typing import TypeVar
 
 from receiver.domain import callbacks
-from receiver.domain.commands import Event, Outcome, Reason, Rejection, SystemTime
+from receiver.domain.commands import CustomerUpdate, Event, Outcome, Reason, Rejection, SystemTime
 from receiver.domain.moments import hour_of
 from receiver.inbound.deliveries import Became, Delivery, Item, Part, Policy, Verdict
 from receiver.inbound.group import Group
@@ -178,17 +178,20 @@ def _refused(items: Sequence[Item], reason: Reason, policy: Policy) -> list[Item
 
 def _counters(items: Iterable[Item], verdicts: Iterable[Verdict]) -> list[Row]:
     """Rows of the counters: ``received`` from what came in, the others from what was done with it."""
-    counts: dict[tuple[int, str, int], list[int]] = {}
-    for (delivery, _, _), verdict in zip(items, verdicts, strict=True):
-        place = delivery.project_id, delivery.source.value, hour_of(delivery.received_us)
+    counts: dict[tuple[int, str, int, str], list[int]] = {}
+    for (delivery, _, outcome), verdict in zip(items, verdicts, strict=True):
+        said = verdict.rejection or outcome
+        campaign = "" if isinstance(said, CustomerUpdate) else said.campaign or ""
+        place = delivery.project_id, delivery.source.value, hour_of(delivery.received_us), campaign
         of_place = counts.get(place)
         if of_place is None:
-            of_place = counts[place] = [0] * (2 + len(_COUNTED))
+            of_place = counts[place] = [0] * (3 + len(_COUNTED))
         of_place[0] += 1
         of_place[_COUNTED[verdict.became]] += 1
+        of_place[-2] += verdict.became is Became.ACCEPTED and isinstance(outcome, Event)
         of_place[-1] = max(of_place[-1], delivery.received_us)
     return [(*place, *of_place) for place, of_place in counts.items()]
 
 
-# Columns of the counters, between what was received and when the last one came.
+# Columns of the counters, between what was received and how many events were left.
 _COUNTED = {became: at for at, became in enumerate(Became, start=1)}

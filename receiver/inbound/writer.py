@@ -96,6 +96,11 @@ class Writer:
         self._thread.start()
 
     @property
+    def waiting(self) -> int:
+        """How many requests were taken and not begun."""
+        return self._queue.qsize()
+
+    @property
     def alive(self) -> bool:
         """Whether deliveries can be handed over, and the database has been storing them of late."""
         now = time.monotonic()

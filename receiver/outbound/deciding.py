@@ -186,6 +186,13 @@ class Decider:
         *report* is told each time how many more letters are done.  Once Optilyz could not be asked it is
         not asked again; this may be called again, and goes on with what is left.
         """
+        return self.cancel_further(project_id, campaign, "", report)[0]
+
+    def cancel_further(
+        self, project_id: int, campaign: str, behind: str, report: Report = lambda _: None
+    ) -> tuple[Counter[Cancelled], str | None]:
+        """As `cancel_campaign`, of what is queued only the letters *behind* one; and behind which one to go
+        on, None where it was not stopped."""
         done: Counter[Cancelled] = Counter()
         after = ""
         while not self.stop.is_set() and (letters := self._cancel_intended(project_id, campaign, after)):
@@ -193,13 +200,14 @@ class Decider:
             report(len(letters))
             after = letters[-1].id
         unreached: Cancelled | None = None
-        for letter in self._left(project_id, campaign):
+        for letter in self._left(project_id, campaign, behind):
             cancelled = self._of_campaign(letter, unreached)
             if cancelled.outcome is Outcome.UNREACHED:
                 unreached = cancelled
             done[cancelled] += 1
+            behind = letter.id
             report(1)
-        return done
+        return done, behind if self.stop.is_set() else None
 
     def _of_campaign(self, letter: Letter, unreached: Cancelled | None) -> Cancelled:
         if letter.state == State.QUEUED:
@@ -222,10 +230,9 @@ class Decider:
                 self._end(transaction, letters, None, now_us)
         return letters
 
-    def _left(self, project_id: int, campaign: str) -> Iterator[Letter]:
+    def _left(self, project_id: int, campaign: str, after: str) -> Iterator[Letter]:
         """What is at Optilyz or on its way there; also what has come back from that way meanwhile."""
         states = {State.INTENDED, State.ASKED, State.QUEUED}
-        after = ""
         while not self.stop.is_set():
             with self._ledger.transaction() as transaction:
                 writes.take_turn(transaction, 0)

@@ -201,6 +201,7 @@ def _event(letter: Draft, order: Order, rules: LetterRules, now_us: int, verdict
         mailing=letter.mailing,
         automation=order.automation,
         campaign=order.campaign,
+        variation=letter.variation,
         status=STATUS[verdict.state],
         now_us=now_us,
         reason=verdict.reason,

@@ -1,10 +1,11 @@
 """What is to be sent, how far it has come, and what became of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from receiver.outbound.given import Given
 from receiver.outbound.optilyz import Optilyz
 from receiver.settings import Settings
 from receiver.store.letters import Fates
@@ -29,7 +30,7 @@ class Job:
     """
 
     project_token: str
-    file: Path | str
+    file: Path | str | Given
     automation: str
     campaign: str | None = None
     template: str = PRESET
@@ -71,12 +72,38 @@ class Summary(NamedTuple):
         return sum(count for (state, _), count in self.fates.items() if state in states)
 
 
+class Sample(NamedTuple):
+    """One letter of a rehearsal.
+
+    Attributes:
+        row: of the file, counted from 1.
+        ids: those that would travel in it.
+        message: what is wrong with it, in sentences; empty where nothing is.
+        recipient: as JSON, where it would be sent.
+    """
+
+    row: int
+    ids: Mapping[str, str]
+    state: State
+    reason: str | None
+    message: str
+    recipient: str | None
+
+
 class Rehearsal(NamedTuple):
-    """What would be done; *request* is the first one, its URL and its body, None where nothing is sent."""
+    """What would be done.
+
+    Attributes:
+        request: the first one, its URL and its body; None where nothing is sent.
+        samples: the first letters of each fate, in the order of the file.
+        more: the file has more rows than were wanted.
+    """
 
     rows: int
     fates: Fates
     request: tuple[str, str] | None
+    samples: Sequence[Sample] = ()
+    more: bool = False
 
 
 def optilyz_of(settings: Settings) -> Optilyz:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from receiver.domain.commands import Event, ExternalId, Reason, Rules
-from receiver.domain.events import MAILING_PROPERTIES, read_event
+from receiver.domain.events import MAILING_PROPERTIES, VARIATION_PROPERTIES, read_event
 from receiver.domain.fields import Refusal
 from receiver.domain.recipients import Code, Violation
 from receiver.settings import Settings
@@ -111,6 +111,7 @@ def letter_event(
     mailing: str,
     automation: str,
     campaign: str | None,
+    variation: str | None,
     status: str,
     now_us: int,
     reason: str | None = None,
@@ -129,6 +130,7 @@ def letter_event(
         rules.campaign_properties[0]: campaign,
         "automation_id": automation,
         MAILING_PROPERTIES[0]: mailing,
+        VARIATION_PROPERTIES[0]: variation,
         "type": reason,
         "message": message,
     }

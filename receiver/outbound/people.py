@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cached_property
-from io import TextIOWrapper
+from io import SEEK_END, TextIOWrapper
 from itertools import compress, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO
@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, TextIO
 from receiver.domain.exact_json import parse
 from receiver.domain.fields import Refusal, is_storable, kind_of
 from receiver.domain.json_text import encode
+from receiver.outbound.given import Given
 from receiver.outbound.rows import NOT_UTF_8, Broken, as_bytes, csv_rows, json_lines, json_values
 
 MAX_RAW_BYTES = 64 * 1024
@@ -89,7 +90,7 @@ class PeopleFile:
 
     size: int
 
-    def __init__(self, path: Path, id_names: Sequence[str]) -> None:
+    def __init__(self, path: Path | Given, id_names: Sequence[str]) -> None:
         head, self.size = _look_at(path)
         text = _text_of(head)
         self._path = path
@@ -157,13 +158,13 @@ _Found = list[str] | bytes | Broken
 # What kind of file it is
 
 
-def _look_at(path: Path) -> tuple[bytes, int]:
+def _look_at(path: Path | Given) -> tuple[bytes, int]:
     """Give the first bytes of the file, and how many it has."""
     try:
         if not path.is_file():
             raise WrongFile("There is no such file; give the path of a CSV or JSON file.")
         with path.open("rb") as file:
-            return file.read(_HEAD_BYTES), path.stat().st_size
+            return file.read(_HEAD_BYTES), file.seek(0, SEEK_END)
     except OSError as error:
         raise WrongFile(f"The file cannot be opened: {error.strerror}.") from error
 

@@ -8,59 +8,32 @@ with Sender.from_environment() as sender:
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from hashlib import sha256
-from itertools import islice
-from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from sqlalchemy import Engine
 
-from receiver.domain.fields import MAX_TEXT, is_storable
-from receiver.domain.json_text import encode_canonically
 from receiver.inbound.deliveries import Policy
 from receiver.outbound.access import Limits
 from receiver.outbound.asking import Asked, Asker, Closed, Hear, Step, Stopped, ask_until_done
-from receiver.outbound.drafting import context_of, draft
 from receiver.outbound.intending import intend
 from receiver.outbound.jobs import PRESET, Job, NotSent, Progress, Rehearsal, Report, Summary, optilyz_of
-from receiver.outbound.letters import Draft, LetterRules, Order, mailing_id
-from receiver.outbound.optilyz import Denied, Optilyz
-from receiver.outbound.people import PeopleFile, Person, Unreadable
-from receiver.outbound.templates import Template, TemplateFault
+from receiver.outbound.letters import Draft, LetterRules, Order
+from receiver.outbound.opening import Opened, chunks, open_job
+from receiver.outbound.optilyz import Optilyz
+from receiver.outbound.rehearsing import rehearse
 from receiver.settings import Settings, read_settings
 from receiver.store import engine as database
 from receiver.store import letters, mailings, reports, writes
-from receiver.store.mailings import Reason, Route, State
+from receiver.store.mailings import State
 from receiver.store.sets import Ledger
 
 __all__ = ["PRESET", "Job", "NotSent", "Progress", "Rehearsal", "Sender", "Summary"]
 
-# Enough to share a commit well, few enough that callbacks wait only for a moment.
-_ROWS_A_TIME = 200
-
 # So often in a row may Optilyz be out of reach before a run gives up; with the pauses about a minute.
 _MOST_UNREACHED = 6
-
-
-class _Opened(NamedTuple):
-    people: PeopleFile
-    template: Template
-    order: Order
-
-    def compose(self, recipients: Sequence[str]) -> str | Denied:
-        body = self.template.request(recipients, context_of(self.order))
-        return Denied(0, body.detail) if isinstance(body, TemplateFault) else body
-
-    @property
-    def key(self) -> bytes:
-        """The same file and the same order are the same run."""
-        order = self.order
-        what = (order.automation, order.campaign, order.route.value, order.variation, order.once)
-        return sha256(self.people.digest + self.template.digest + encode_canonically(what)).digest()
 
 
 class Sender:
@@ -97,7 +70,7 @@ class Sender:
         far is on disk.
         """
         optilyz = optilyz_of(self._settings)
-        opened = self._open(job)
+        opened = open_job(self._engine, self._rules, job)
         run_id, before = self._begin(opened)
         self._prepare(run_id, before, opened, job.limit, report)
         stopped = None if self.stop.is_set() else self._ask(optilyz, run_id, opened, job.limit, report)
@@ -108,61 +81,15 @@ class Sender:
 
     def rehearse(self, job: Job, report: Report = lambda _: None) -> Rehearsal:
         """Say what `send` would do with the whole job; nothing is written and nobody is asked."""
-        opened = self._open(job)
-        fates: Counter[tuple[str, str | None]] = Counter()
-        together = 1 if job.route is Route.ONE else self._settings.optilyz_batch_size
-        first: list[str] = []
-        # Of each chunk nothing stays in the database, so that the next one could find it.
-        seen: set[int] = set()
-        # Soft IDs of people without a hard one: who brings both is one of them.
-        alone: set[int] = set()
-        rows = 0
-        for chunk in _chunks(opened.people.rows(), job.limit):
-            drafts = self._drafts(chunk, opened)
-            with self._ledger.transaction(rehearsal=True) as transaction:
-                decided = intend(
-                    transaction, opened.order, drafts, self._policy, self._rules, run_id=0, now_us=_now_us()
-                )
-            for letter, (_, state, reason) in zip(drafts, decided, strict=True):
-                ids = {hash(each) for each in letter.ids}
-                hard = {hash(each) for each in letter.ids if each.kind in self._rules.rules.hard_ids}
-                mailed = not (seen.isdisjoint(hard or ids) and alone.isdisjoint(ids))
-                if state is State.INTENDED and job.once and mailed:
-                    state, reason = State.SUPPRESSED, Reason.ALREADY_MAILED
-                fates[state, reason] += 1
-                if state is State.INTENDED:
-                    seen |= ids
-                    alone |= set() if hard else ids
-                    first += [letter.body.decode()] if len(first) < together else []
-            rows += len(drafts)
-            report(Progress("prepared", opened.people.position, opened.people.size))
-        return Rehearsal(rows, fates, self._request(opened, first) if first else None)
-
-    def _open(self, job: Job) -> _Opened:
-        people = PeopleFile(Path(job.file), self._rules.kinds)
-        template = Template.load(job.template, self._rules.kinds)
-        with reports.reading(self._engine) as connection:
-            project_id = reports.find_project(connection, job.project_token)
-        if project_id is None:
-            raise NotSent("There is no such project; see `receiver project list`.")
-        campaign = (job.campaign or "").strip() or None
-        if campaign and not (len(campaign) <= MAX_TEXT and is_storable(campaign)):
-            raise NotSent(f"The campaign reference cannot be used; send at most {MAX_TEXT} valid characters.")
-        order = Order(
-            project_id, job.project_token, job.automation, campaign, job.route, job.variation, job.once
-        )
-        opened = _Opened(people, template, order)
-        if isinstance(denied := opened.compose(['{"address":{}}']), Denied):
-            raise NotSent(denied.detail)
-        return opened
+        return rehearse(self._engine, self._settings, job, report)
 
     # -- preparing --------------------------------------------------------------------------------
 
-    def _prepare(self, run_id: int, done: int, opened: _Opened, limit: int | None, report: Report) -> None:
+    def _prepare(self, run_id: int, done: int, opened: Opened, limit: int | None, report: Report) -> None:
         """Put the letters of all rows on disk that are not there yet."""
         people = opened.people
-        chunks = _chunks(people.rows(done), None if limit is None else max(0, limit - done))
-        drafted: Iterator[list[Draft]] = (self._drafts(chunk, opened) for chunk in chunks)
+        some = chunks(people.rows(done), None if limit is None else max(0, limit - done))
+        drafted: Iterator[list[Draft]] = map(opened.drafts, some)
         if self._engine.dialect.name == "postgresql":
             # SQLite has no server that works meanwhile.
             drafted = _ahead(drafted)
@@ -174,7 +101,7 @@ class Sender:
                 done = self._intend(run_id, done, rest, opened.order)
             report(Progress("prepared", people.position, people.size))
 
-    def _begin(self, opened: _Opened) -> tuple[int, int]:
+    def _begin(self, opened: Opened) -> tuple[int, int]:
         """The run and how many of its rows are prepared."""
         order, key = opened.order, opened.key
         with self._ledger.transaction() as transaction:
@@ -185,14 +112,6 @@ class Sender:
                 mailings.add_run(transaction, row)
                 found = number, 0
         return found
-
-    def _drafts(self, people: Sequence[Person | Unreadable], opened: _Opened) -> list[Draft]:
-        now_us = _now_us()
-        template, order, context = opened.template, opened.order, context_of(opened.order)
-        return [
-            draft(person, template, order, context, self._rules, mailing_id(now_us, number))
-            for number, person in enumerate(people)
-        ]
 
     def _intend(self, run_id: int, done: int, drafts: Sequence[Draft], order: Order) -> int:
         """Prepare *drafts*, unless somebody else has prepared rows meanwhile; how many are done now."""
@@ -216,7 +135,7 @@ class Sender:
     # -- sending ----------------------------------------------------------------------------------
 
     def _ask(
-        self, optilyz: Optilyz, run_id: int, opened: _Opened, up_to: int | None, report: Report
+        self, optilyz: Optilyz, run_id: int, opened: Opened, up_to: int | None, report: Report
     ) -> str | None:
         """Ask for all letters of the run that are due; why some still are, if so."""
         unreached = 0
@@ -250,7 +169,7 @@ class Sender:
                 over.set()
         return why[0] if why else None
 
-    def _work(self, optilyz: Optilyz, run_id: int, opened: _Opened, up_to: int | None, hear: Hear) -> None:
+    def _work(self, optilyz: Optilyz, run_id: int, opened: Opened, up_to: int | None, hear: Hear) -> None:
         ledger = Ledger(self._engine)
         asker = Asker(
             ledger,
@@ -267,24 +186,9 @@ class Sender:
         finally:
             ledger.close()
 
-    def _request(self, opened: _Opened, recipients: Sequence[str]) -> tuple[str, str]:
-        """Where the first request would go, and what it would say."""
-        order = opened.order
-        url = f"{self._settings.optilyz_base_url}/v2/automations/{order.automation}/{order.route}"
-        body = recipients[0] if order.route is Route.ONE else opened.compose(recipients)
-        return url, body.detail if isinstance(body, Denied) else body
-
     def _summary(self, run_id: int) -> Summary:
         with reports.reading(self._engine) as connection:
             return Summary(run_id, *letters.fates_of_run(connection, run_id))
-
-
-def _chunks(
-    people: Iterator[Person | Unreadable], limit: int | None
-) -> Iterator[Sequence[Person | Unreadable]]:
-    people = islice(people, limit)
-    while chunk := list(islice(people, _ROWS_A_TIME)):
-        yield chunk
 
 
 def _ahead(items: Iterator[list[Draft]]) -> Iterator[list[Draft]]:

@@ -30,6 +30,7 @@ class Told(NamedTuple):
     mailing: str
     automation: str
     campaign: str | None
+    variation: str | None
     ids: str
     state: State
     reason: str | None
@@ -56,11 +57,7 @@ def hold_back(
     if reasons:
         rows = [(each, State.SUPPRESSED, reason, None, now_us) for each, reason in reasons.items()]
         asking.decide(transaction, rows)
-        told = [
-            Told(each.id, each.automation, each.campaign, each.ids, State.SUPPRESSED, reasons[each.id], None)
-            for each in letters
-            if each.id in reasons
-        ]
+        told = [told_of(each, State.SUPPRESSED, reasons[each.id]) for each in letters if each.id in reasons]
         tell(transaction, letters[0].project_id, told, policy, rules, now_us)
     return [letter for letter in letters if letter.id not in reasons]
 
@@ -83,15 +80,11 @@ def settle(
     ]
     customers = asking.settle(transaction, settled)
     told = [
-        Told(
-            letter.id,
-            letter.automation,
-            letter.campaign,
-            letter.ids,
-            what.state,
-            what.reason,
-            what.message,
-            (customers[letter.id], letter.address_key) if what.reason == Reason.REFUSED_BY_OPTILYZ else None,
+        told_of(letter, what.state, what.reason)._replace(
+            message=what.message,
+            bad_address=(customers[letter.id], letter.address_key)
+            if what.reason == Reason.REFUSED_BY_OPTILYZ
+            else None,
         )
         for letter, what in zip(letters, settled, strict=True)
         if letter.id in customers
@@ -131,6 +124,7 @@ def tell(
             mailing=letter.mailing,
             automation=letter.automation,
             campaign=letter.campaign,
+            variation=letter.variation,
             status=STATUS[letter.state],
             now_us=now_us,
             reason=letter.reason,
@@ -144,9 +138,10 @@ def tell(
     ingest.write(transaction, group, items, verdicts)
 
 
-def told_of(letter: Letter, state: State, reason: str | None) -> Told:
-    """What a person decided about *letter*."""
-    return Told(letter.id, letter.automation, letter.campaign, letter.ids, state, reason, None)
+def told_of(letter: Due | Letter, state: State, reason: str | None) -> Told:
+    """What has become of *letter*."""
+    about = letter.id, letter.automation, letter.campaign, letter.variation, letter.ids
+    return Told(*about, state, reason, None)
 
 
 def _settled(

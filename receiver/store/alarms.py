@@ -74,8 +74,9 @@ _REFUSED_SINCE = (
 )
 # The first letter by its ID, which ascends with time: it is found by the index.
 HEARD = (
-    "SELECT p.id, (SELECT c.last_us FROM counters AS c WHERE c.project_id = p.id AND c.source = 'callback'"
-    " ORDER BY c.hour_us DESC LIMIT 1),"
+    "SELECT p.id, (SELECT max(c.last_us) FROM counters AS c WHERE c.project_id = p.id"
+    " AND c.source = 'callback' AND c.hour_us = (SELECT max(h.hour_us) FROM counters AS h"
+    " WHERE h.project_id = p.id AND h.source = 'callback')),"
     " (SELECT coalesce(m.asked_us, m.created_us) FROM mailings AS m"
     " WHERE m.project_id = p.id AND m.state = 'queued' ORDER BY m.id LIMIT 1)"
     " FROM projects AS p ORDER BY p.id"

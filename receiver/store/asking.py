@@ -24,6 +24,7 @@ class Due(NamedTuple):
     customer_id: int | None
     automation: str
     campaign: str | None
+    variation: str | None
     ids: str
     body: bytes
     address_key: bytes | None
@@ -164,6 +165,7 @@ class Letter(NamedTuple):
     customer_id: int | None
     automation: str
     campaign: str | None
+    variation: str | None
     ids: str
     state: str
     vendor_id: str | None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column
 
-from receiver.store import shapes
+from receiver.store import journeys, shapes
 from receiver.store.sets import Given, Insert, Rows, Transaction, columns_of
 from receiver.store.tables import attempts, claims, events, rejections
 
@@ -164,9 +164,10 @@ def made(transaction: Transaction, ids: Sequence[int]) -> Rows:
 
 def withdraw(transaction: Transaction, ids: Sequence[int], attempt_id: int, now_us: int) -> None:
     """Move events to those that are in no report."""
-    transaction.run(_WITHDRAW, [(each, attempt_id, now_us) for each in ids])
-    transaction.run(_HEAR_AGAIN, [(each,) for each in ids])
-    transaction.run(_DELETE_EVENTS, [(each,) for each in ids])
+    with journeys.withdrawing(transaction, ids):
+        transaction.run(_WITHDRAW, [(each, attempt_id, now_us) for each in ids])
+        transaction.run(_HEAR_AGAIN, [(each,) for each in ids])
+        transaction.run(_DELETE_EVENTS, [(each,) for each in ids])
 
 
 def forget_untouched(transaction: Transaction, project_id: int, ids: Sequence[int], parent_id: int) -> Rows:

@@ -9,9 +9,10 @@ from sqlalchemy import BigInteger, Connection, Integer, bindparam, literal_colum
 
 from receiver.domain.commands import ExternalId
 from receiver.store import reports
+from receiver.store.event_places import EventFilter
 from receiver.store.letters import MailingRow
 from receiver.store.mailings import State
-from receiver.store.reports import EventFilter, EventRow, Position
+from receiver.store.reports import EventRow, Position
 from receiver.store.suppressions import SuppressionRow
 from receiver.store.tables import customer_ids, customer_properties, customers, mailings, suppressions
 from receiver.store.writes import Source

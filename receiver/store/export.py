@@ -5,12 +5,12 @@ What the database keeps as JSON text is put in its place as it is: neither read 
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from json.encoder import encode_basestring
 
 from receiver.domain.moments import iso
-from receiver.store.reports import EventRow
+from receiver.store.reports import EventRow, Fields
 
 COLUMNS = (
     "id",
@@ -26,6 +26,7 @@ COLUMNS = (
     "mailing",
     "tied",
     "properties",
+    "variation",
 )
 """What a file calls the fields of `EventRow`, in their order."""
 
@@ -33,7 +34,7 @@ COLUMNS = (
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def event_json(event: EventRow) -> str:
+def event_json(event: Fields) -> str:
     """One event as a JSON object, without a line break."""
     (
         number,
@@ -49,19 +50,34 @@ def event_json(event: EventRow) -> str:
         mailing,
         tied,
         properties,
+        variation,
     ) = event
     return (
         f'{{"id":{number},"customer":{customer},"customer_ids":{ids},"type":{quoted(event_type)}'
-        f',"occurred_at":"{iso(occurred_us)}","received_at":"{iso(received_us)}","source":{quoted(source)}'
-        f',"campaign":{quoted(campaign)},"status":{quoted(status)},"stage":{quoted(stage)}'
-        f',"mailing":{quoted(mailing)},"tied":{quoted(tied)},"properties":{properties}}}'
+        f',"occurred_at":"{iso(occurred_us)}","received_at":"{iso(received_us)}"'
+        f'{_words(source, campaign, status, stage)},"mailing":{quoted(mailing)}{_end(tied, variation)}'
+        f',"properties":{properties}}}'
     )
 
 
-def json_lines(pages: Iterable[Iterable[EventRow]]) -> Iterator[str]:
-    """A line for each event, in one text for each page."""
+# The same few words in most events.
+@lru_cache(maxsize=4096)
+def _words(source: str, campaign: str | None, status: str | None, stage: str | None) -> str:
+    return (
+        f',"source":{quoted(source)},"campaign":{quoted(campaign)}'
+        f',"status":{quoted(status)},"stage":{quoted(stage)}'
+    )
+
+
+@lru_cache(maxsize=4096)
+def _end(tied: str | None, variation: str | None) -> str:
+    return f',"tied":{quoted(tied)},"variation":{quoted(variation)}'
+
+
+def json_lines(pages: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A line for each JSON text, in one text for each page."""
     for page in pages:
-        yield "".join([f"{event_json(event)}\n" for event in page])
+        yield "\n".join([*page, ""])
 
 
 def json_array(head: str, pages: Iterable[Iterable[str]], tail: str) -> Iterator[str]:
@@ -78,38 +94,45 @@ def json_array(head: str, pages: Iterable[Iterable[str]], tail: str) -> Iterator
     yield tail if before == "," else head + tail
 
 
-def csv_lines(pages: Iterable[Iterable[EventRow]]) -> Iterator[str]:
-    """RFC 4180: the names of the columns, then a record for each event; IDs and properties are JSON.
+Cells = tuple[object, ...]
+"""A record of a file for spreadsheets."""
+
+
+def cells(event: Fields) -> Cells:
+    """One event; IDs and properties are JSON.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
+    row = EventRow._make(event)
+    return (
+        row.id,
+        row.customer,
+        row.ids,
+        defused(row.type),
+        iso(row.occurred_us),
+        iso(row.received_us),
+        row.source,
+        defused(row.campaign),
+        defused(row.status),
+        row.stage,
+        row.mailing,
+        row.tied,
+        row.properties,
+        defused(row.variation),
+    )
+
+
+def csv_lines(pages: Iterable[Iterable[Cells]]) -> Iterator[str]:
+    """RFC 4180: the names of the columns, then a record for each event."""
     before = ",".join(COLUMNS) + "\r\n"
     for page in pages:
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerows(map(_cells, page))
+        writer.writerows(page)
         yield before + text.getvalue()
         before = ""
     if before:
         yield before
-
-
-def _cells(event: EventRow) -> tuple[object, ...]:
-    return (
-        event.id,
-        event.customer,
-        event.ids,
-        defused(event.type),
-        iso(event.occurred_us),
-        iso(event.received_us),
-        event.source,
-        defused(event.campaign),
-        defused(event.status),
-        event.stage,
-        event.mailing,
-        event.tied,
-        event.properties,
-    )
 
 
 def defused(text: str | None) -> str | None:
@@ -117,11 +140,6 @@ def defused(text: str | None) -> str | None:
     return f"'{text}" if text and text.startswith(_FORMULA_STARTS) else text
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
-# The same few words in most events.
-@lru_cache(maxsize=4096)
 def quoted(text: str | None) -> str:
     """*text* as JSON."""
-    return _encode(text)
+    return "null" if text is None else encode_basestring(text)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, text
 
+from receiver.domain.moments import SECOND_US
 from receiver.store.mailings import State
-from receiver.store.tables import HEARD_LAST, MORE_TO_COME, mailings, runs
+from receiver.store.tables import HEARD_LAST, MORE_TO_COME, campaign_mailings, mailings, runs
 
 Fates = Mapping[tuple[str, str | None], int]
 """(state, reason) -> how many letters."""
@@ -127,6 +128,16 @@ def summary(connection: Connection, project_id: int, campaign: str | None) -> Co
     return Counts(fates, stages)
 
 
+def states(connection: Connection, project_id: int, campaign: str | None) -> Fates:
+    """How many letters are in each state, without a reason: as they are counted while they change."""
+    counted = campaign_mailings.c
+    query = select(counted.state, func.sum(counted.mailings)).where(counted.project_id == project_id)
+    if campaign is not None:
+        query = query.where(counted.campaign == campaign)
+    rows = connection.execute(query.group_by(counted.state))
+    return {(state, None): int(count) for state, count in rows if count}
+
+
 def _conditions(
     connection: Connection, project_id: int, wanted: MailingFilter
 ) -> Iterator[ColumnElement[bool]]:
@@ -146,6 +157,8 @@ def _conditions(
         # In the very words of the index, which is of these letters alone.
         yield text(MORE_TO_COME)  # type: ignore[misc]  # it stands wherever a condition may
         yield func.coalesce(mailings.c.heard_us, mailings.c.settled_us) <= wanted.silent_since_us
+        # IDs ascend with the time: what was asked for later need not be looked at.
+        yield mailings.c.id <= f"{wanted.silent_since_us + SECOND_US:014x}g"
 
 
 def fates_of_run(connection: Connection, run_id: int) -> tuple[int, Fates]:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, text
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, select, text
+
+from receiver.store.readers import still_reading
+from receiver.store.recounting import recount
+from receiver.store.tables import projects
+
+_COUNTS_LETTERS = "0006"
+"""The migration that makes the tables of receiver.store.journeys, empty."""
 
 
 def migrate(engine: Engine) -> None:
@@ -21,7 +29,12 @@ def migrate(engine: Engine) -> None:
     with _alone(engine) as connection:
         config = _alembic_config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        before = MigrationContext.configure(connection).get_current_revision()
+        with still_reading(connection):
+            command.upgrade(config, "head")
+        if before is not None and before < _COUNTS_LETTERS:
+            for project_id in list(connection.execute(select(projects.c.id)).scalars()):
+                recount(connection, project_id)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ MISSING = (
     "(in its folder: pip install '.[parquet]'), or take jsonl or csv."
 )
 
-_MAY_BE_NULL = {"campaign", "status", "stage", "mailing", "tied"}
+_MAY_BE_NULL = {"campaign", "status", "stage", "mailing", "tied", "variation"}
 
 
 def is_installed() -> bool:

@@ -24,8 +24,11 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0005"
+HEAD = "0007"
 """The last one of migrations/versions, which makes these tables."""
+
+HOURS = tuple(f"h{hour}" for hour in range(24))
+"""Columns of `campaign_days`."""
 
 metadata = MetaData(
     naming_convention={
@@ -104,6 +107,7 @@ class EventColumns(TypedColumns):
     """``ids`` are the IDs as sent, trimmed; ``source`` is one of store.writes.Source.
 
     ``tied`` says how the event was tied to ``mailing_id``, or why to none: one of inbound.ties.Tie.
+    ``kind_id`` is that of receiver.domain.kinds.
     """
 
     id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
@@ -120,6 +124,81 @@ class EventColumns(TypedColumns):
     properties: Named[str] = Column(Text)
     mailing_id: Named[str | None] = Column(_KEY_TEXT)
     tied: Named[str | None] = Column(Text)
+    variation: Named[str | None] = Column(_KEY_TEXT)
+    kind_id: Named[int] = Column(BigInteger)
+
+
+class EventKindColumns(TypedColumns):
+    """What events have in common by which they are looked for, and how many of them there are."""
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int] = Column(index=True)
+    type: Named[str] = Column(Text)
+    campaign: Named[str | None] = Column(_KEY_TEXT)
+    status: Named[str | None] = Column(Text)
+    stage: Named[str | None] = Column(Text)
+    events: Named[int] = Column(BigInteger)
+
+
+class LetterColumns(TypedColumns):
+    """What funnels count: a mailing, or where none is known a customer and a campaign.
+
+    Of a mailing ``customer_id`` is 0 and ``reference`` its ID; else ``reference`` is the campaign.
+    ``campaign`` and ``variation`` are empty where no event tells.  The others say when a stage was first
+    reached, None where nothing was heard of it.  All is told by the events alone.
+    """
+
+    customer_id: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    reference: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    project_id: Named[int]
+    campaign: Named[str] = Column(_KEY_TEXT)
+    variation: Named[str] = Column(_KEY_TEXT)
+    queued_us: Named[int | None] = Column(BigInteger)
+    printing_us: Named[int | None] = Column(BigInteger)
+    posted_us: Named[int | None] = Column(BigInteger)
+    delivered_us: Named[int | None] = Column(BigInteger)
+    returned_us: Named[int | None] = Column(BigInteger)
+    deferred_us: Named[int | None] = Column(BigInteger)
+    suppressed_us: Named[int | None] = Column(BigInteger)
+    failed_us: Named[int | None] = Column(BigInteger)
+    unknown_us: Named[int | None] = Column(BigInteger)
+
+
+class CampaignLetterColumns(TypedColumns):
+    """How many letters have reached the very same stages: bit n of ``stages`` is the n-th of
+    receiver.domain.stages.STAGES."""
+
+    project_id: Named[int] = Column(primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    variation: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    stages: Named[int] = Column(SmallInteger, primary_key=True)
+    letters: Named[int] = Column(BigInteger)
+
+
+class CampaignDayColumns(TypedColumns):
+    """How many letters have first reached a stage on a day in UTC, by hour: ``h0`` to ``h23``, HOURS.
+
+    The day comes before the rest of the key, so that those of a period stand together.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    day_us: Named[int] = Column(BigInteger, primary_key=True)
+    stage: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    variation: Named[str] = Column(_KEY_TEXT, primary_key=True)
+
+
+class CampaignDelayColumns(TypedColumns):
+    """How many letters took about as long from one stage to another; ``bucket`` is one of
+    receiver.domain.journeys."""
+
+    project_id: Named[int] = Column(primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    variation: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    since: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    stage: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    bucket: Named[int] = Column(SmallInteger, primary_key=True)
+    letters: Named[int] = Column(BigInteger)
 
 
 class ClaimColumns(TypedColumns):
@@ -243,18 +322,22 @@ class WithdrawnEventColumns(EventColumns):
 
 
 class CounterColumns(TypedColumns):
-    """Commands by hour: ``received`` is raised from what came in, the others from what was done.
+    """Commands by hour and campaign: ``received`` is raised from what came in, the others from what was
+    done.
 
-    ``last_us`` is when the last one came.
+    ``campaign`` is empty where a command tells none.  Of what was accepted ``events`` left one; the rest
+    are customer updates.  ``last_us`` is when the last command came.
     """
 
     project_id: Named[int] = Column(primary_key=True)
     source: Named[str] = Column(Text, primary_key=True)
     hour_us: Named[int] = Column(BigInteger, primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
     received: Named[int] = Column(BigInteger)
     accepted: Named[int] = Column(BigInteger)
     duplicate: Named[int] = Column(BigInteger)
     rejected: Named[int] = Column(BigInteger)
+    events: Named[int] = Column(BigInteger)
     last_us: Named[int] = Column(BigInteger)
 
 
@@ -312,6 +395,20 @@ class MailingColumns(TypedColumns):
     stage_us: Named[int | None] = Column(BigInteger)
     heard_us: Named[int | None] = Column(BigInteger)
     untold: Named[bool] = Column(Boolean)
+
+
+class CampaignMailingColumns(TypedColumns):
+    """How many mailings are in a state, and of how many of them anything was heard.
+
+    Kept by triggers of the database, which the migrations make, whoever writes mailings.  ``campaign`` is
+    empty for those without one.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    campaign: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    state: Named[str] = Column(_KEY_TEXT, primary_key=True)
+    mailings: Named[int] = Column(BigInteger)
+    heard: Named[int] = Column(BigInteger)
 
 
 class MailingIdColumns(TypedColumns):
@@ -395,6 +492,17 @@ customers = Table("customers", metadata, CustomerColumns)
 customer_ids = Table("customer_ids", metadata, CustomerIdColumns, sqlite_with_rowid=False)
 customer_properties = Table("customer_properties", metadata, CustomerPropertyColumns, sqlite_with_rowid=False)
 events = Table("events", metadata, EventColumns)
+event_kinds = Table("event_kinds", metadata, EventKindColumns)
+letters = Table("letters", metadata, LetterColumns, sqlite_with_rowid=False)
+campaign_letters = Table("campaign_letters", metadata, CampaignLetterColumns, sqlite_with_rowid=False)
+campaign_days = Table(
+    "campaign_days",
+    metadata,
+    CampaignDayColumns,
+    *(Column(name, Integer, nullable=False) for name in HOURS),
+    sqlite_with_rowid=False,
+)
+campaign_delays = Table("campaign_delays", metadata, CampaignDelayColumns, sqlite_with_rowid=False)
 claims = Table("claims", metadata, ClaimColumns, sqlite_with_rowid=False)
 rejections = Table("rejections", metadata, RejectionColumns)
 shapes = Table("shapes", metadata, ShapeColumns)
@@ -406,6 +514,7 @@ withdrawn_events = Table("withdrawn_events", metadata, WithdrawnEventColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)
 runs = Table("runs", metadata, RunColumns)
 mailings = Table("mailings", metadata, MailingColumns)
+campaign_mailings = Table("campaign_mailings", metadata, CampaignMailingColumns, sqlite_with_rowid=False)
 mailing_ids = Table("mailing_ids", metadata, MailingIdColumns, sqlite_with_rowid=False)
 suppressions = Table("suppressions", metadata, SuppressionColumns)
 slots = Table("slots", metadata, SlotColumns)
@@ -421,7 +530,9 @@ MORE_TO_COME = f"state = 'queued' AND (stage IS NULL OR stage NOT IN {HEARD_LAST
 
 Index("ix_events_time", events.c.project_id, events.c.occurred_us)
 Index("ix_events_customer", events.c.customer_id, events.c.occurred_us)
-Index("ix_events_campaign", events.c.project_id, events.c.campaign, events.c.occurred_us)
+Index("ix_events_kind", events.c.kind_id, events.c.occurred_us)
+# As good as free to keep: but for clocks that are set back, new entries stand at its end.
+Index("ix_events_received", events.c.received_us)
 Index("ix_rejections_state", rejections.c.project_id, rejections.c.state, rejections.c.id)
 Index("ix_rejections_shape", rejections.c.shape_id, rejections.c.state, rejections.c.id)
 Index("ix_attempts_rejection", attempts.c.rejection_id, attempts.c.id)
@@ -445,3 +556,9 @@ _partly("ix_events_mailing", "mailing_id IS NOT NULL", events.c.mailing_id, even
 _partly("ix_mailings_asked", "state = 'asked'", mailings.c.asked_until_us)
 _partly("ix_mailings_untold", "untold", mailings.c.id)
 _partly("ix_mailings_silent", MORE_TO_COME, mailings.c.project_id, mailings.c.state, mailings.c.id)
+# With all that is asked of a silent mailing, so that its row need not be read.
+_partly(
+    "ix_mailings_silence",
+    MORE_TO_COME,
+    *(mailings.c[name] for name in ("project_id", "campaign", "heard_us", "settled_us", "state", "stage")),
+)

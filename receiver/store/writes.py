@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from receiver.store import mailings, shapes
+from receiver.store import journeys, mailings, shapes
 from receiver.store.sets import Fetch, Given, Insert, Row, Transaction, columns_of
 from receiver.store.tables import (
     claims,
@@ -147,10 +147,10 @@ _INSERT_EVENTS = Insert(events)
 _INSERT_REJECTIONS = Insert(rejections)
 _RAISE_COUNTERS = Insert(
     counters,
-    "ON CONFLICT (project_id, source, hour_us) DO UPDATE SET"
+    "ON CONFLICT (project_id, source, hour_us, campaign) DO UPDATE SET"
     " received = counters.received + excluded.received, accepted = counters.accepted + excluded.accepted,"
     " duplicate = counters.duplicate + excluded.duplicate, rejected = counters.rejected + excluded.rejected,"
-    " last_us = CASE WHEN excluded.last_us > counters.last_us"
+    " events = counters.events + excluded.events, last_us = CASE WHEN excluded.last_us > counters.last_us"
     " THEN excluded.last_us ELSE counters.last_us END",
 )
 
@@ -224,3 +224,4 @@ def write(transaction: Transaction, writes: Writes) -> None:
             transaction.insert(statement, rows)
         elif rows and isinstance(statement, Given):
             transaction.run(statement, rows)
+    journeys.advance(transaction, writes.events, writes.merges)

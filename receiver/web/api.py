@@ -5,41 +5,67 @@ from collections import Counter
 
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.domain.moments import DAY_US, HOUR_US
 from receiver.store import outcomes as counted
 from receiver.store import refusal_counts, refused, reports
 from receiver.store.engine import Fault, fault
-from receiver.web import answers, customer, events, mailings, repairs
+from receiver.web import (
+    answers,
+    campaigns,
+    customer,
+    event_properties,
+    events,
+    grading,
+    handover,
+    mailing_preview,
+    mailings,
+    repairs,
+    status,
+    suppressions,
+)
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller, Refusal
 from receiver.web.documents import (
-    OutcomesDocument,
     RejectionDocument,
     RejectionsDocument,
     SummaryDocument,
 )
 from receiver.web.intake import TurnedAway
+from receiver.web.outcome_documents import OutcomesDocument
 from receiver.web.questions import (
-    Period,
+    OutcomesQuestion,
     RejectionsQuestion,
     SummaryQuestion,
     body_of,
     caller_of,
     rejection_cursor,
 )
+from receiver.web.shown import Shown, in_sql
 from receiver.web.state import State
 
 PREFIX = "/v1/projects/{project_token}"
 
 
-def outcomes(request: Request[State], caller: Caller, question: Period) -> Response:
-    """What became of every command, in all and by day (UTC)."""
+def outcomes(request: Request[State], caller: Caller, question: OutcomesQuestion) -> Response:
+    """What became of every command, in all and by day or hour (UTC), or by campaign beside its letters."""
+    period = question.since, question.until
     with reports.reading(request.state["engine"]) as connection:
-        found = counted.outcomes(connection, caller.project_id, question.since, question.until)
-    return answers.document(OutcomesDocument.of(found))
+        if question.by == "campaign":
+            found = counted.campaigns(connection, caller.project_id, *period, campaign=question.campaign)
+            return answers.document(OutcomesDocument.by_campaign(found))
+        spans = counted.outcomes(
+            connection,
+            caller.project_id,
+            *period,
+            campaign=question.campaign,
+            span_us=HOUR_US if question.by == "hour" else DAY_US,
+        )
+    return answers.document(OutcomesDocument.of(spans, question.by))
 
 
 def rejections(request: Request[State], caller: Caller, question: RejectionsQuestion) -> Response:
@@ -74,14 +100,21 @@ _ERRORS = (400, 401, 403, 503)
 
 OPERATIONS = (
     *events.OPERATIONS,
+    *event_properties.OPERATIONS,
     *customer.OPERATIONS,
-    Operation("/outcomes", Action.READ, Period, outcomes, OutcomesDocument, _ERRORS),
+    *status.OPERATIONS,
+    *campaigns.OPERATIONS,
+    Operation("/outcomes", Action.READ, OutcomesQuestion, outcomes, OutcomesDocument, _ERRORS),
     Operation("/rejections", Action.OPERATE, RejectionsQuestion, rejections, RejectionsDocument, _ERRORS),
     Operation(
         "/rejections/summary", Action.OPERATE, SummaryQuestion, rejections_summary, SummaryDocument, _ERRORS
     ),
     *repairs.OPERATIONS,
     *mailings.OPERATIONS,
+    *mailing_preview.OPERATIONS,
+    *suppressions.OPERATIONS,
+    *handover.OPERATIONS,
+    *grading.OPERATIONS,
 )
 
 
@@ -95,8 +128,10 @@ def _route(operation: Operation) -> Route:
         question = await read(request, operation.question)
         if isinstance(question, Response):
             return question
+        shows_sql = operation.method == "GET" and "show" in request.query_params
+        answer = in_sql(operation.answer) if shows_sql else operation.answer
         try:
-            return await run_in_threadpool(operation.answer, request, caller, question)
+            return await run_in_threadpool(answer, request, caller, question)
         except Exception as error:
             # Who writes talks to the driver itself, which raises errors of its own.
             if fault(error) not in {Fault.AWAY, Fault.REPEAT}:
@@ -104,8 +139,22 @@ def _route(operation: Operation) -> Route:
             return problem(503, answers.AWAY)
 
     return Route(
-        PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.answer.__name__
+        PREFIX + pattern(operation), endpoint, methods=[operation.method], name=operation.answer.__name__
     )
+
+
+def pattern(operation: Operation) -> str:
+    """Its path as the framework matches it."""
+    return operation.path.replace("{name}", "{name:text}").replace("{ref}", "{ref:text}")
+
+
+class _Text(PathConvertor):
+    """Any text: slashes and line breaks are part of it."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", _Text())
 
 
 async def _read_parameters(request: Request[State], model: type[BaseModel]) -> BaseModel | Response:
@@ -113,8 +162,11 @@ async def _read_parameters(request: Request[State], model: type[BaseModel]) -> B
     times = Counter(name for name, _ in parameters.multi_items())
     if twice := [{"parameter": name, "detail": "Give it once."} for name in times if times[name] > 1]:
         return problem(400, "A parameter stands there twice; `errors` says which.", twice)
+    given = dict(parameters)
     try:
-        return model.model_validate(dict(parameters), context=request.state["settings"])
+        if request.method in {"GET", "HEAD"}:
+            Shown.model_validate({name: given.pop(name) for name in Shown.model_fields if name in given})
+        return model.model_validate(given, context=request.state["settings"])
     except ValidationError as error:
         return answers.wrong_parameters(error)
 
@@ -130,16 +182,4 @@ async def _read_body(request: Request[State], model: type[BaseModel]) -> BaseMod
         return answers.wrong_fields(error)
 
 
-def _later(method: str, path: str, what: str) -> Route:
-    async def endpoint(_: Request[State]) -> Response:
-        return problem(501, f"{what} not available yet.")
-
-    return Route(PREFIX + path, endpoint, methods=[method], include_in_schema=False)
-
-
-routes = [
-    *map(_route, OPERATIONS),
-    _later("GET", "/campaigns", "Campaigns are"),
-    _later("GET", "/campaigns/{ref}", "Campaigns are"),
-    _later("GET", "/campaigns/{ref}/timeseries", "Campaigns are"),
-]
+routes = list(map(_route, OPERATIONS))

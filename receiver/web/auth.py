@@ -63,6 +63,7 @@ class Action(Enum):
     READ = "read events, customers, campaigns and outcomes"
     OPERATE = "see and repair rejections, mailings and suppressions"
     SEND = "send letters"
+    GRADE = "have bodies of callbacks graded"
 
 
 _ALLOWED: Mapping[Action, frozenset[str]] = {
@@ -70,6 +71,7 @@ _ALLOWED: Mapping[Action, frozenset[str]] = {
     Action.READ: frozenset({Role.DATA, Role.OPS}),
     Action.OPERATE: frozenset({Role.OPS}),
     Action.SEND: frozenset({Role.SENDER}),
+    Action.GRADE: frozenset({Role.TRACKING, Role.DATA, Role.OPS}),
 }
 
 
@@ -78,7 +80,9 @@ def may(role: str, action: Action) -> bool:
     return role in _ALLOWED[action]
 
 
-class _Key(NamedTuple):
+class KnownKey(NamedTuple):
+    """A valid key; *hash* is that of its secret, and may sign what the key's owner shows us again."""
+
     caller: Caller
     hash: bytes
     previous_hash: bytes | None
@@ -89,16 +93,17 @@ class Keyring:
     """Every valid key at one moment; never changed, only replaced."""
 
     def __init__(self, projects: Iterable[Project], access_keys: Iterable[AccessKey]) -> None:
-        self._projects = {project.token: project.id for project in projects}
-        self._by_id: dict[bytes, _Key] = {}
-        self._by_hash: dict[bytes, _Key] = {}
+        self._by_number = {project.id: project for project in projects}
+        self._projects = {project.token: project.id for project in self._by_number.values()}
+        self._by_id: dict[bytes, KnownKey] = {}
+        self._by_hash: dict[bytes, KnownKey] = {}
         for key in access_keys:
             if key.revoked_us is None:
                 self._hang(key)
 
     def _hang(self, key: AccessKey) -> None:
         caller = Caller(key.project_id, key.role, key.id)
-        entry = _Key(caller, key.secret_hash, key.previous_hash, key.previous_until_us or 0)
+        entry = KnownKey(caller, key.secret_hash, key.previous_hash, key.previous_until_us or 0)
         # A public token comes without the ID of its key, and only so.
         if key.role != Role.PUBLIC:
             self._by_id[key.id.encode()] = entry
@@ -149,6 +154,14 @@ class Keyring:
         key = self._by_hash.get(digest)
         return key.caller if key is not None and _opens(key, digest, now_us) else UNKNOWN_KEY
 
+    def find(self, key_id: str) -> KnownKey | None:
+        """The key with this ID, as long as it is valid; a public token has none."""
+        return self._by_id.get(_bytes(key_id))
+
+    def project(self, project_id: int) -> Project | None:
+        """The project with this number."""
+        return self._by_number.get(project_id)
+
     def _by_key(self, project_id: int, credentials: bytes, now_us: int) -> Caller | Refusal:
         """*credentials* are ``base64(key_id:secret)``."""
         pair = _user_and_password(credentials)
@@ -177,7 +190,7 @@ def _user_and_password(credentials: bytes) -> tuple[bytes, bytes] | None:
     return (user, password) if colon and user else None
 
 
-def _opens(key: _Key, digest: bytes, now_us: int) -> bool:
+def _opens(key: KnownKey, digest: bytes, now_us: int) -> bool:
     if compare_digest(digest, key.hash):
         return True
     previous = key.previous_hash

@@ -4,7 +4,6 @@ Soft IDs are lists, the most recently used one last.
 """
 
 import json
-from collections.abc import Iterator
 
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,7 +15,8 @@ from starlette.routing import Route
 from receiver.store import customers, export, reports
 from receiver.store.customers import Column, Customer
 from receiver.store.engine import Fault, fault
-from receiver.store.reports import EventFilter, EventRow
+from receiver.store.event_places import EventFilter
+from receiver.store.reports import EventRow, Fields
 from receiver.web import answers
 from receiver.web.answers import NO_PERMISSION, Operation, vendor_error, vendor_errors
 from receiver.web.auth import Action, Caller, Refusal
@@ -50,11 +50,12 @@ def customer_events(request: Request[State], caller: Caller, question: CustomerE
         request.state["engine"],
         caller.project_id,
         EventFilter(customer=question.customer_ids, types=tuple(question.event_types)),
+        _event_json,
         limit=question.limit,
         skip=question.skip or 0,
         oldest_first=question.order != "desc",
     )
-    texts = export.json_array('{"success":true,"data":[', _event_texts(pages), "]}")
+    texts = export.json_array('{"success":true,"data":[', pages, "]}")
     return answers.streamed(texts, "application/json")
 
 
@@ -74,10 +75,11 @@ def export_one(request: Request[State], caller: Caller, question: CustomerQuesti
         request.state["engine"],
         caller.project_id,
         EventFilter(customer=question.customer_ids),
+        _event_json,
         oldest_first=True,
     )
     head = f'{{"success":true,"ids":{known_ids},"properties":{{{known_properties}}},"events":['
-    return answers.streamed(export.json_array(head, _event_texts(pages), "]}"), "application/json")
+    return answers.streamed(export.json_array(head, pages, "]}"), "application/json")
 
 
 def attributes(request: Request[State], caller: Caller, question: AttributesQuestion) -> Response:
@@ -136,13 +138,12 @@ def _no_customer() -> Response:
     return vendor_errors(404, {"_global": ["Customer does not exist"]})
 
 
-def _event_texts(pages: Iterator[list[EventRow]]) -> Iterator[list[str]]:
-    for page in pages:
-        yield [
-            f'{{"type":{export.quoted(event.type)},"timestamp":{event.occurred_us / 1e6}'
-            f',"properties":{event.properties}}}'
-            for event in page
-        ]
+def _event_json(fields: Fields) -> str:
+    event = EventRow._make(fields)
+    return (
+        f'{{"type":{export.quoted(event.type)},"timestamp":{event.occurred_us / 1e6}'
+        f',"properties":{event.properties}}}'
+    )
 
 
 _ERRORS_OF_ALL = (400, 401, 403, 408, 413, 503)

@@ -11,12 +11,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from receiver.domain.commands import Form
-from receiver.domain.moments import day, iso
+from receiver.domain.moments import iso
 from receiver.domain.places import locate
-from receiver.store.outcomes import Counts, Span
 from receiver.store.refusal_counts import Summary, Trends
 from receiver.store.refused import KeptRejection, RejectionRow
-from receiver.store.writes import Source
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 
@@ -53,60 +51,13 @@ class EventDocument(_Document):
     stage: str | None
     mailing: str | None
     tied: str | None
+    variation: str | None
     properties: dict[str, Any]
 
 
 class EventsDocument(_Document):
     data: list[EventDocument]
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
-
-
-# -- outcomes -------------------------------------------------------------------------------------
-
-
-class CountsDocument(BaseModel):
-    """Commands of the sender: received = accepted + duplicate + rejected."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    received: int
-    accepted: int
-    duplicate: int
-    rejected: int
-
-
-class DayDocument(CountsDocument):
-    """One day (UTC); what had another source stands beside, under the name of the source."""
-
-    day: str
-
-
-class OutcomesDocument(BaseModel):
-    """What has another source than the sender stands beside ``total``, under the name of the source."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    total: CountsDocument
-    days: list[DayDocument]
-
-    @classmethod
-    def of(cls, found: Mapping[Span, Counts]) -> Self:
-        """*found* is by day, in order."""
-        total: dict[str, Counts] = {}
-        days: dict[int, dict[str, Counts]] = {}
-        for (begin_us, source), counts in found.items():
-            total[source] = total.get(source, Counts()).plus(counts)
-            days.setdefault(begin_us, {})[source] = counts
-        listed = [{"day": day(begin_us), **_sent(each), **_beside(each)} for begin_us, each in days.items()]
-        return cls.model_validate({"total": _sent(total), "days": listed, **_beside(total)})
-
-
-def _sent(counts: Mapping[str, Counts]) -> dict[str, int]:
-    return counts.get(Source.CALLBACK, Counts())._asdict()
-
-
-def _beside(counts: Mapping[str, Counts]) -> dict[str, dict[str, int]]:
-    return {source: each._asdict() for source, each in counts.items() if source != Source.CALLBACK}
 
 
 # -- rejections -----------------------------------------------------------------------------------

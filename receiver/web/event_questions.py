@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from receiver.domain.fields import is_storable
 from receiver.domain.properties import PropertyEquals
 from receiver.settings import Stage
-from receiver.store.reports import EventFilter, Position
+from receiver.store.event_places import EventFilter
+from receiver.store.reports import Position
 from receiver.web.questions import Customer, Moment, PageSize, Period, Text
 
 _CURSOR = re.compile("(oldest-)?([0-9a-f]{1,15})-([0-9a-f]{1,15})")
@@ -63,6 +64,7 @@ class WhichEvents(Period):
     status: Text | None = Field(None, description="The sender's own word.")
     stage: Stage | None = Field(None, description="Our word.")
     type: Text | None = Field(None, description="The type of event.")
+    variation: Text | None = Field(None, description="The variation of an A/B test. Pages may then be short.")
     property: (
         Annotated[PropertyEquals, BeforeValidator(_property), WithJsonSchema({"type": "string"})] | None
     ) = Field(
@@ -70,8 +72,10 @@ class WhichEvents(Period):
         description="name:value of a property of the event, as variation:B; a number has any of its forms. "
         "Pages may then be short.",
     )
-    received_since: Moment | None = Field(None, description="It arrived from then on.")
-    received_until: Moment | None = Field(None, description="It arrived before.")
+    received_since: Moment | None = Field(
+        None, description="It arrived from then on. Pages may then be short."
+    )
+    received_until: Moment | None = Field(None, description="It arrived before. Pages may then be short.")
 
     def filter(self) -> EventFilter:
         return EventFilter(
@@ -79,6 +83,7 @@ class WhichEvents(Period):
             campaign=self.campaign,
             status=self.status,
             stage=self.stage,
+            variation=self.variation,
             types=(self.type,) if self.type else (),
             since_us=self.since,
             until_us=self.until,

@@ -1,14 +1,14 @@
 """The documents about mailings and suppressions, for what builds them and for /openapi.json."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from receiver.domain.moments import DAY_US, iso
 from receiver.outbound.cancellations import Cancelled, Outcome
-from receiver.store.letters import Counts, MailingRow
+from receiver.store.letters import Counts, Fates, MailingRow
 from receiver.store.mailings import Kind, State
 from receiver.store.suppressions import SuppressionPage
 from receiver.web.documents import EventDocument, Time
@@ -68,6 +68,32 @@ class CancelledMailingDocument(MailingDocument):
         return cls.model_validate({**_fields(row, now_us), **cancelled._asdict()})
 
 
+class OutcomeDocument(_Document):
+    """What became of the wish to cancel so many letters."""
+
+    outcome: Outcome
+    detail: str
+    count: int
+
+
+class CancelledMailingsDocument(_Document):
+    data: list[OutcomeDocument]
+    next: str | None = Field(description="The cursor to go on with; null where nothing is left.")
+
+    @classmethod
+    def of(cls, done: Mapping[Cancelled, int], following: str | None) -> Self:
+        rows = sorted(done.items(), key=lambda each: -each[1])
+        return cls(
+            data=[OutcomeDocument(**each._asdict(), count=count) for each, count in rows], next=following
+        )
+
+
+class ResolvedMailingsDocument(_Document):
+    """How many letters of unknown fate there were."""
+
+    resolved: int
+
+
 def _fields(row: MailingRow, now_us: int) -> dict[str, object]:
     since_us = row.silent_since_us
     return {
@@ -104,6 +130,16 @@ class FateDocument(_Document):
     count: int
 
 
+def fates_of(found: Fates) -> list[FateDocument]:
+    """In the order of the states."""
+    places = list(State)
+    fates = [
+        FateDocument(state=State(state), reason=reason, count=count)
+        for (state, reason), count in found.items()
+    ]
+    return sorted(fates, key=lambda each: (places.index(each.state), each.reason or ""))
+
+
 class StageDocument(_Document):
     """How many queued letters were last heard of in a stage; null: of so many nothing was heard."""
 
@@ -113,18 +149,12 @@ class StageDocument(_Document):
 
 class MailingsSummaryDocument(_Document):
     data: list[FateDocument]
-    stages: list[StageDocument]
+    stages: list[StageDocument] | None = Field(description="Null where only states were asked for.")
 
     @classmethod
     def of(cls, found: Counts) -> Self:
-        places = list(State)
-        fates = [
-            FateDocument(state=State(state), reason=reason, count=count)
-            for (state, reason), count in found.fates.items()
-        ]
-        fates.sort(key=lambda each: (places.index(each.state), each.reason or ""))
         stages = [StageDocument(stage=stage, count=count) for stage, count in found.stages.items()]
-        return cls(data=fates, stages=sorted(stages, key=lambda each: each.stage or ""))
+        return cls(data=fates_of(found.fates), stages=sorted(stages, key=lambda each: each.stage or ""))
 
 
 # -- suppressions ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What may be asked about mailings and suppressions, and what people decide about them."""
 
 import time
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,6 +25,14 @@ MailingId = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
 
 class WhichMailings(Parameters):
     campaign: Text | None = Field(None, description="The campaign reference.")
+
+
+class MailingsSummaryQuestion(WhichMailings):
+    by: Literal["reason", "state"] = Field(
+        "reason",
+        description="A row for each state and reason, and the stages of what is queued: reads every letter;"
+        " or a row for each state, which is known at once.",
+    )
 
 
 class MailingsQuestion(WhichMailings):
@@ -57,6 +65,17 @@ class Resolution(Parameters):
 
 class Cancellation(Parameters):
     """Nothing more is to be said."""
+
+
+class CampaignResolution(Resolution):
+    """The same of all letters of a campaign whose fate is unknown."""
+
+    campaign: Text
+
+
+class CampaignCancellation(Cancellation):
+    campaign: Text
+    cursor: MailingId | None = Field(None, description="The `next` of the answer before.")
 
 
 class SuppressionsQuestion(Parameters):

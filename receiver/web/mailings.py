@@ -1,5 +1,6 @@
 """Mailings and suppressions in our own API: what became of letters, and what people decide about them."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -7,38 +8,31 @@ from contextlib import closing, contextmanager
 from starlette.requests import Request
 from starlette.responses import Response
 
-from receiver.inbound.deliveries import Policy
 from receiver.outbound.deciding import Decider
-from receiver.outbound.suppressing import suppress
-from receiver.store import export, letters, reports, writes
-from receiver.store import suppressions as suppressed
+from receiver.store import export, letters, reports
+from receiver.store.event_places import EventFilter
 from receiver.store.letters import MailingRow
 from receiver.store.mailings import State as Fate
-from receiver.store.reports import EventFilter
-from receiver.store.sets import Ledger, Transaction
-from receiver.store.suppressions import SuppressionPage
 from receiver.web import answers
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller
 from receiver.web.mailing_documents import (
     CancelledMailingDocument,
+    CancelledMailingsDocument,
     KeptMailingDocument,
-    LiftedDocument,
     MailingDocument,
     MailingsDocument,
     MailingsSummaryDocument,
-    SuppressionDocument,
-    SuppressionsDocument,
-    suppressions_of,
+    ResolvedMailingsDocument,
+    fates_of,
 )
 from receiver.web.mailing_questions import (
+    CampaignCancellation,
+    CampaignResolution,
     Cancellation,
     MailingsQuestion,
-    NewSuppression,
+    MailingsSummaryQuestion,
     Resolution,
-    SuppressionsQuestion,
-    WhichMailings,
-    WhichToLift,
 )
 from receiver.web.questions import Parameters
 from receiver.web.state import State
@@ -48,6 +42,12 @@ MOST_EVENTS = 1000
 
 # So long does a request wait until Optilyz may be asked.
 _PATIENCE_SECONDS = 10.0
+
+# And so long does it cancel one letter of a campaign after the other.
+_CAMPAIGN_SECONDS = 10.0
+
+_FIRST = "0" * 24
+"""Before the ID of every letter."""
 
 
 def mailings(request: Request[State], caller: Caller, question: MailingsQuestion) -> Response:
@@ -65,9 +65,12 @@ def mailings(request: Request[State], caller: Caller, question: MailingsQuestion
     return answers.document(MailingsDocument(data=rows, next=page.next))
 
 
-def mailings_summary(request: Request[State], caller: Caller, question: WhichMailings) -> Response:
+def mailings_summary(request: Request[State], caller: Caller, question: MailingsSummaryQuestion) -> Response:
     """How many letters are in which state and why, and how far the queued ones have come."""
     with reports.reading(request.state["engine"]) as connection:
+        if question.by == "state":
+            states = letters.states(connection, caller.project_id, question.campaign)
+            return answers.document(MailingsSummaryDocument(data=fates_of(states), stages=None))
         found = letters.summary(connection, caller.project_id, question.campaign)
     return answers.document(MailingsSummaryDocument.of(found))
 
@@ -109,6 +112,31 @@ def cancel_mailing(request: Request[State], caller: Caller, _: Cancellation) -> 
     return answers.document(CancelledMailingDocument.of_cancelled(row, cancelled, _now_us()))
 
 
+def resolve_mailings(request: Request[State], caller: Caller, question: CampaignResolution) -> Response:
+    """Say of all letters of a campaign whose fate is unknown whether they are printed."""
+    with _decider(request) as decider:
+        resolved = decider.resolve_campaign(
+            caller.project_id, question.campaign, printed=question.printed, note=question.note
+        )
+    return answers.document(ResolvedMailingsDocument(resolved=resolved))
+
+
+def cancel_mailings(request: Request[State], caller: Caller, question: CampaignCancellation) -> Response:
+    """Keep all letters of a campaign from being sent; Optilyz is asked to drop those queued there.
+
+    What takes longer is left, and `next` says where to go on.
+    """
+    with _decider(request) as decider:
+        alarm = threading.Timer(_CAMPAIGN_SECONDS, decider.stop.set)
+        alarm.start()
+        try:
+            done, behind = decider.cancel_further(caller.project_id, question.campaign, question.cursor or "")
+        finally:
+            alarm.cancel()
+    following = None if behind is None else behind or _FIRST
+    return answers.document(CancelledMailingsDocument.of(done, following))
+
+
 @contextmanager
 def _decider(request: Request[State]) -> Iterator[Decider]:
     state = request.state
@@ -131,69 +159,6 @@ def _no_mailing() -> Response:
     return problem(404, "There is no such mailing.")
 
 
-# -- suppressions ---------------------------------------------------------------------------------
-
-
-def suppressions(request: Request[State], caller: Caller, question: SuppressionsQuestion) -> Response:
-    """Who gets no letter, the newest first."""
-    with reports.reading(request.state["engine"]) as connection:
-        page = suppressed.suppressions_page(
-            connection,
-            caller.project_id,
-            question.filter(connection, caller.project_id),
-            after=question.cursor,
-            limit=question.limit,
-        )
-    return answers.document(SuppressionsDocument.of(page))
-
-
-def add_suppression(request: Request[State], caller: Caller, question: NewSuppression) -> Response:
-    """Let somebody get no letter.
-
-    Also somebody whom nobody knows yet.  An open suppression that says the same stands.
-    """
-    policy = Policy.of(request.state["settings"])
-    with _transaction(request) as transaction:
-        number = suppress(
-            transaction,
-            caller.project_id,
-            question.customer_ids,
-            question.kind,
-            question.note or "",
-            policy,
-            _now_us(),
-        )
-    (row,) = suppressions_of(_found(request, caller, [number]))
-    return answers.document(row)
-
-
-def lift_suppressions(request: Request[State], caller: Caller, question: WhichToLift) -> Response:
-    """Let somebody get letters again."""
-    with _transaction(request) as transaction:
-        writes.take_turn(transaction, 0)
-        if question.id is not None:
-            if not suppressed.exists(transaction, caller.project_id, question.id):
-                return problem(404, "There is no such suppression.")
-            lifted = suppressed.lift(transaction, caller.project_id, question.id, _now_us())
-        else:
-            assert question.customer is not None, "one of the two is there"
-            lifted = suppressed.lift_of(
-                transaction, caller.project_id, question.customer, question.kind, _now_us()
-            )
-    return answers.document(LiftedDocument(data=list(suppressions_of(_found(request, caller, lifted)))))
-
-
-def _found(request: Request[State], caller: Caller, numbers: list[int]) -> SuppressionPage:
-    with reports.reading(request.state["engine"]) as connection:
-        return suppressed.find(connection, caller.project_id, numbers)
-
-
-@contextmanager
-def _transaction(request: Request[State]) -> Iterator[Transaction]:
-    with closing(Ledger(request.state["engine"])) as ledger, ledger.transaction() as transaction:
-        yield transaction
-
-
 def _now_us() -> int:
     return time.time_ns() // 1000
 
@@ -207,7 +172,7 @@ OPERATIONS = (
     Operation(
         "/mailings/summary",
         Action.OPERATE,
-        WhichMailings,
+        MailingsSummaryQuestion,
         mailings_summary,
         MailingsSummaryDocument,
         _ERRORS,
@@ -232,24 +197,21 @@ OPERATIONS = (
         method="POST",
     ),
     Operation(
-        "/suppressions", Action.OPERATE, SuppressionsQuestion, suppressions, SuppressionsDocument, _ERRORS
-    ),
-    Operation(
-        "/suppressions",
+        "/mailings/resolve",
         Action.OPERATE,
-        NewSuppression,
-        add_suppression,
-        SuppressionDocument,
+        CampaignResolution,
+        resolve_mailings,
+        ResolvedMailingsDocument,
         _OF_A_BODY,
         method="POST",
     ),
     Operation(
-        "/suppressions",
+        "/mailings/cancel",
         Action.OPERATE,
-        WhichToLift,
-        lift_suppressions,
-        LiftedDocument,
-        (*_ERRORS, 404),
-        method="DELETE",
+        CampaignCancellation,
+        cancel_mailings,
+        CancelledMailingsDocument,
+        _OF_A_BODY,
+        method="POST",
     ),
 )

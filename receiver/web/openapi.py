@@ -38,6 +38,7 @@ from receiver.web.gateway_documents import (
     RefusedLettersDocument,
 )
 from receiver.web.openapi_parts import Answer, Schema, errors, responses, security, words
+from receiver.web.shown import Shown, SqlDocument
 from receiver.web.state import State
 from receiver.web.tracking import FORMS, SYSTEM_TIME
 
@@ -62,13 +63,15 @@ def document(settings: Settings) -> Schema:
     for path, method, described in (
         *_callbacks(settings, schemas),
         *map(_told, data.OPERATIONS),
-        *[_asked(operation, schemas[operation.question.__name__]) for operation in api.OPERATIONS],
+        *[_asked(operation, schemas) for operation in api.OPERATIONS],
         *_passed_on(),
         *_watched(),
     ):
         paths.setdefault(path, {"parameters": parts.path_parameters(path)})[method] = described
     # The fields of such a question are parameters; nobody refers to the whole.
-    for name in {each.question.__name__ for each in api.OPERATIONS if each.method != "POST"}:
+    questions: list[type[BaseModel]] = [Shown]
+    questions += [each.question for each in api.OPERATIONS if each.method != "POST"]
+    for name in {each.__name__ for each in questions}:
         del schemas[name]
     package = metadata("receiver")
     return {
@@ -82,7 +85,7 @@ def document(settings: Settings) -> Schema:
 def _schemas(settings: Settings) -> Schema:
     operations = (*api.OPERATIONS, *data.OPERATIONS)
     schemas = parts.schemas_of(
-        [*(operation.question for operation in operations), RecipientQuestion, RecipientsQuestion],
+        [*(operation.question for operation in operations), Shown, RecipientQuestion, RecipientsQuestion],
         [*(operation.document for operation in operations), *_OF_NO_OPERATION],
     )
     for operation in operations:
@@ -99,6 +102,7 @@ _OF_NO_OPERATION = (
     ProblemDocument,
     RefusedBatchDocument,
     ResultsDocument,
+    SqlDocument,
     TimeDocument,
     VendorErrorDocument,
     AutomationsDocument,
@@ -154,24 +158,28 @@ def _told(operation: Operation) -> _Described:
     return data.PREFIX + operation.path, "post", described
 
 
-def _asked(operation: Operation, question: Schema) -> _Described:
+def _asked(operation: Operation, schemas: Schema) -> _Described:
     """Describe an operation of our own API, whose question is a query, or the body of a POST."""
-    described = _common(operation, ProblemDocument)
+    is_report = operation.method == "GET"
+    described = _common(operation, ProblemDocument, *([SqlDocument] if is_report else []))
     if operation.method == "POST":
         described["requestBody"] = parts.body(operation.question.__name__)
     else:
-        described["parameters"] = parts.query_parameters(question)
+        described["parameters"] = parts.query_parameters(schemas[operation.question.__name__])
+        if is_report:
+            described["parameters"] += parts.query_parameters(schemas[Shown.__name__])
         described["description"] = getdoc(operation.question)
     return api.PREFIX + operation.path, operation.method.lower(), described
 
 
-def _common(operation: Operation, error: type[BaseModel]) -> Schema:
+def _common(operation: Operation, error: type[BaseModel], *others: type[BaseModel]) -> Schema:
+    """*others* are what a good answer may be besides."""
     return {
         "operationId": operation.answer.__name__,
         **words(getdoc(operation.answer)),
         "security": security(operation.action),
         "responses": responses(
-            Answer(200, operation.document),
+            *(Answer(200, document) for document in (operation.document, *others)),
             *(Answer(200, None, media_type) for media_type in operation.files),
             *errors(operation.errors, error),
         ),

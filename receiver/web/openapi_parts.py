@@ -86,6 +86,8 @@ _PATH_PARAMETERS: Mapping[str, Schema] = {
     "rejection_id": {"type": "integer", "minimum": 1},
     "mailing_id": {"type": "string", "pattern": "^[0-9a-f]{24}$"},
     "automation_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"},
+    "name": {"type": "string"},
+    "ref": {"type": "string"},
 }
 
 

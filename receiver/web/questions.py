@@ -145,6 +145,13 @@ class Period(Parameters):
     until: Moment | None = Field(None, description="ISO 8601; itself excluded.")
 
 
+class OutcomesQuestion(Period):
+    by: Literal["day", "hour", "campaign"] = Field(
+        "day", description="A row for each day or hour (UTC), or for each campaign."
+    )
+    campaign: Text | None = Field(None, description="Only commands and letters of this campaign.")
+
+
 class RejectedAlike(Period):
     """Which rejections, by what they have in common and when they were seen, the first or the last time."""
 

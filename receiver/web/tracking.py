@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver import telemetry
 from receiver.domain.commands import Form, Outcome, Reason, Rejection
+from receiver.domain.grading import OF_THE_WHOLE
 from receiver.inbound.deliveries import Delivery, Verdict
 from receiver.inbound.writer import NotStored
 from receiver.store.writes import Source
@@ -53,9 +54,6 @@ VENDOR_TEXTS = {
     Reason.NOT_A_BATCH: "Invalid JSON",
     Reason.NO_COMMANDS: "No commands",
 }
-
-# These refuse a batch or a flat list as a whole; every other reason is one command's own.
-OF_THE_WHOLE = {Reason.MALFORMED_JSON, Reason.NOT_A_BATCH, Reason.NO_COMMANDS, Reason.TOO_MANY_COMMANDS}
 
 _FORBIDDEN = Refusal(403, "This key may not send events; use one with the role tracking.")
 _NOT_STORED = {
