@@ -10,6 +10,7 @@ inbound     callbacks come in: read, decide, write, for HTTP and for replay
 outbound    letters go out: made, checked, put on disk, asked for, settled
 simulator   a stand-in for Optilyz, for tests, the demo and people
 web         what HTTP looks like
+console     pages for people; it asks the API of web
 app         create_app(settings): the composition root
 cli         the commands
 """

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver import telemetry
+from receiver.console import routes as console
 from receiver.inbound.deliveries import Policy
 from receiver.inbound.writer import Writer
 from receiver.outbound.gateway import Gateway
@@ -27,7 +28,14 @@ from receiver.web.state import State
 def create_app(settings: Settings) -> ASGIApp:
     """The service for *settings*; the database is opened, and must be at head, when it starts."""
     framework = Starlette(
-        routes=[*data.routes, *api.routes, *gateway.routes, *health.routes, openapi.route(settings)],
+        routes=[
+            *data.routes,
+            *api.routes,
+            *gateway.routes,
+            *health.routes,
+            *console.routes,
+            openapi.route(settings),
+        ],
         exception_handlers=answers.exception_handlers,
         lifespan=functools.partial(_lifespan, settings=settings),
     )

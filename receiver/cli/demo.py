@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from json import loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx2
 import typer
@@ -29,6 +29,12 @@ _AUTOMATION = "64b0c0ffee0000000000abcd"
 _CAMPAIGN = "winback"
 _HOST = "127.0.0.1"
 _START_SECONDS = 60.0
+_SERVED = f"http://{_HOST}:8000"
+"""Where ``receiver serve`` listens when nobody says otherwise."""
+
+_IN_MILLISECONDS = 50
+"""Callbacks that are refused for it."""
+
 _STOP_SECONDS = 15.0
 
 
@@ -44,10 +50,18 @@ def demo(
     database_url: Annotated[
         str | None, typer.Option(metavar="URL", help="An empty database, instead of a file in the folder.")
     ] = None,
+    stay: Annotated[
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay",
+            help="Go on until Ctrl-C, with the console to look at; by default where somebody watches.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")] = False,
 ) -> None:
     """Show the whole loop in under a minute: letters to a simulated Optilyz, and its callbacks."""
-    with _ended_in_order(), _folder(keep) as folder:
+    stays = not json and (sys.stdout.isatty() if stay is None else stay)
+    with _ended_in_order(), _folder(keep) as folder, ExitStack() as running:
         url = database_url or f"sqlite:///{folder / 'receiver.db'}"
         optilyz = f"http://{_HOST}:{_free_port()}"
         _set_up(url, f"{optilyz}/api")
@@ -55,18 +69,36 @@ def demo(
         with opened(create=True) as engine:
             project = _install(engine)
             steps.say("A fresh database, with a project in it.")
-            sent, seen = _play(folder, project, optilyz, steps)
+            service = _serve(folder, running)
+            steps.say(f"The service listens for callbacks on {service.url}.")
+            sent, seen = _play(folder, project, service, optilyz, steps, running)
             result = read(engine, project.token, sent, seen)
-    wrong = result.wrong()
-    if json:
-        answer_json(result.document())
-    else:
-        typer.echo(f"\n{result.text()}\n")
-        if not wrong:
-            typer.echo("Everything adds up, and no letter was sent twice.\n")
-        typer.echo(_where_to_look(result, project.token, url, keep, own_database=database_url is not None))
-    if wrong:
-        raise failed("\n".join(["It does not add up.", *wrong]))
+        wrong = result.wrong()
+        if json:
+            answer_json(result.document())
+        else:
+            typer.echo(f"\n{result.text()}\n")
+            if not wrong:
+                typer.echo("Everything adds up, and no letter was sent twice.\n")
+            if keep is not None or database_url:
+                typer.echo(_where_to_look(result, project, url, own_database=database_url is not None))
+            elif not stays:
+                typer.echo("Nothing of it is kept. To look around afterwards: receiver demo --keep DIR")
+        if wrong:
+            raise failed("\n".join(["It does not add up.", *wrong]))
+        if stays:
+            typer.echo(
+                f"\nNow look at it in the console:\n\n{_way_in(project, service.url)}\n\nCtrl-C ends it."
+            )
+            with suppress(KeyboardInterrupt):
+                service.process.wait()
+
+
+class _Service(NamedTuple):
+    """Ours, while it runs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
 
 
 class _Steps:
@@ -101,39 +133,40 @@ def _install(engine: Engine) -> keys.NewProject:
         return keys.create_project(connection, "demo", public=False, now_us=time.time_ns() // 1000)
 
 
+def _serve(folder: Path, running: ExitStack) -> _Service:
+    port = _free_port()
+    url = f"http://{_HOST}:{port}"
+    listening = _listening(folder / "service.log", f"{url}/readyz", "serve", "--port", str(port))
+    return _Service(url, running.enter_context(listening))
+
+
 def _play(
-    folder: Path, project: keys.NewProject, optilyz: str, steps: _Steps
+    folder: Path, project: keys.NewProject, service: _Service, optilyz: str, steps: _Steps, running: ExitStack
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Send and be called back; what `receiver send` says, and what the simulated Optilyz has seen."""
-    key = next(key for key in project.keys if key.role == keys.Role.TRACKING)
-    port = _free_port()
-    service = f"http://{_HOST}:{port}"
-    callbacks = f"{service}/optilyz/v1/projects/{project.token}/callbacks"
+    key = _key(project, keys.Role.TRACKING)
+    callbacks = f"{service.url}/optilyz/v1/projects/{project.token}/callbacks"
     simulate = ("simulate", "optilyz", "--port", optilyz.rpartition(":")[2], "--callbacks", callbacks)
     user = ("--callbacks-user", f"{key.key_id}:{key.secret}")
-    with ExitStack() as running:
-        running.enter_context(
-            _listening(folder / "service.log", f"{service}/readyz", "serve", "--port", str(port))
-        )
-        steps.say(f"The service listens for callbacks on {service}.")
-        running.enter_context(
-            _listening(folder / "optilyz.log", f"{optilyz}/simulator/state", *simulate, *user)
-        )
-        steps.say(f"A simulated Optilyz listens for letters on {optilyz}.")
-        odd = write_customers(folder / "customers.csv")
-        steps.say(
-            f"A file of {NUMBER:,} customers: {odd.broken} cannot become letters, {odd.nowhere} live nowhere,"
-            f" {odd.twice} stand there twice."
-        )
-        sent = _send(folder / "customers.csv", project.token)
-        steps.say("`receiver send` has sent it, a hundred letters a request.")
-        posted = _asked("POST", f"{optilyz}/simulator/callbacks")
-        steps.say(
-            f"Optilyz has posted {posted['posted']:,} callbacks in {posted['requests']} requests: booked,"
-            " printing, posted, some returned;\none in ten is repeated, and among them are control addresses"
-            " without IDs and\ntemplates that nobody filled."
-        )
-        return sent, _asked("GET", f"{optilyz}/simulator/state")
+    running.enter_context(_listening(folder / "optilyz.log", f"{optilyz}/simulator/state", *simulate, *user))
+    steps.say(f"A simulated Optilyz listens for letters on {optilyz}.")
+    odd = write_customers(folder / "customers.csv")
+    steps.say(
+        f"A file of {NUMBER:,} customers: {odd.broken} cannot become letters, {odd.nowhere} live nowhere,"
+        f" {odd.twice} stand there twice."
+    )
+    sent = _send(folder / "customers.csv", project.token)
+    steps.say("`receiver send` has sent it, a hundred letters a request.")
+    posted = _asked(
+        "POST", f"{optilyz}/simulator/callbacks", {"in_milliseconds": {"posted": _IN_MILLISECONDS}}
+    )
+    steps.say(
+        f"Optilyz has posted {posted['posted']:,} callbacks in {posted['requests']} requests: booked,"
+        " printing, posted, some returned;\none in ten is repeated, and among them are control addresses"
+        " without IDs,\ntemplates that nobody filled,"
+        f" and {_IN_MILLISECONDS} whose template counts in milliseconds."
+    )
+    return sent, _asked("GET", f"{optilyz}/simulator/state")
 
 
 def _send(customers: Path, project_token: str) -> Mapping[str, Any]:
@@ -146,34 +179,41 @@ def _send(customers: Path, project_token: str) -> Mapping[str, Any]:
     return document
 
 
-def _asked(method: str, url: str) -> Mapping[str, Any]:
+def _asked(method: str, url: str, body: object = None) -> Mapping[str, Any]:
     """What the simulated Optilyz answers."""
     try:
-        answer = httpx2.request(method, url, timeout=300)
+        answer = httpx2.request(method, url, json=body, timeout=300)
         document: Mapping[str, Any] = answer.raise_for_status().json()
     except httpx2.HTTPError as error:
         raise failed(f"The simulated Optilyz does not answer ({type(error).__name__}).") from None
     return document
 
 
-def _where_to_look(
-    result: Result, project_token: str, url: str, keep: Path | None, *, own_database: bool
-) -> str:
-    if keep is None and not own_database:
-        return "Nothing of it is kept. To look around afterwards: receiver demo --keep DIR"
+def _key(project: keys.NewProject, role: keys.Role) -> keys.NewKey:
+    return next(key for key in project.keys if key.role == role)
+
+
+def _way_in(project: keys.NewProject, url: str) -> str:
+    """Where the console is, and how to sign in."""
+    key = _key(project, keys.Role.OPS)
+    return f"  {url}/console\n  key ID  {key.key_id}\n  secret  {key.secret}"
+
+
+def _where_to_look(result: Result, project: keys.NewProject, url: str, *, own_database: bool) -> str:
     command = sys.argv[0] if Path(sys.argv[0]).name == "receiver" else "receiver"
     who = [f"--customer {kind}={value}" for kind, value in result.returned.items()]
     lines = (
         # Whoever gave us a database knows how it is reached, and its password is not for the screen.
         f"export RECEIVER_DATABASE_URL={'...' if own_database else shlex.quote(url)}",
-        f"{command} mailings list {project_token} --state refused",
-        f"{command} mailings summary {project_token}",
-        f"{command} events {project_token} {who[0] if who else ''}   # somebody whose letter came back",
-        f"{command} rejections list {project_token}",
-        f"{command} outcomes {project_token} --check",
+        f"{command} mailings list {project.token} --state refused",
+        f"{command} mailings summary {project.token}",
+        f"{command} events {project.token} {who[0] if who else ''}   # somebody whose letter came back",
+        f"{command} rejections list {project.token}",
+        f"{command} outcomes {project.token} --check",
         f"{command} serve",
     )
-    return "Where to look next:\n\n" + "\n".join(f"  {line}" for line in lines)
+    console = f"The console, once `{command} serve` runs:\n\n{_way_in(project, _SERVED)}\n\n"
+    return f"{console}Where to look next:\n\n" + "\n".join(f"  {line}" for line in lines)
 
 
 # -- folders and processes, none of which is left -------------------------------------------------
@@ -217,7 +257,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _listening(log: Path, url: str, *arguments: str) -> Iterator[None]:
+def _listening(log: Path, url: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """``receiver ...`` while it answers *url*; ended at the end of the block."""
     with log.open("wb") as file, _started(*arguments, stdout=file, stderr=file) as process:
         deadline = time.monotonic() + _START_SECONDS
@@ -226,7 +266,7 @@ def _listening(log: Path, url: str, *arguments: str) -> Iterator[None]:
                 said = log.read_text(errors="replace")[-2000:]
                 raise failed(f"`receiver {arguments[0]}` has not started.\n{said}")
             time.sleep(0.05)
-        yield
+        yield process
 
 
 def _answers(url: str) -> bool:

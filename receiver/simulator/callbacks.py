@@ -7,6 +7,7 @@ of what makes a callback good.  Among the recipients are seed addresses, which h
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import httpx2
@@ -37,6 +38,7 @@ class Round(NamedTuple):
         control_addresses: seed addresses in each stage, with empty individualisations.
         unfilled: callbacks in each stage whose template was not filled.
         returned_share: share of the letters that come back, if the stages have ``returned``.
+        in_milliseconds: how many callbacks of a stage tell the time in milliseconds; these come once.
     """
 
     stages: Sequence[str] = ("booked", "printing", "posted", "returned")
@@ -44,6 +46,7 @@ class Round(NamedTuple):
     control_addresses: int = 2
     unfilled: int = 1
     returned_share: float = 0.05
+    in_milliseconds: Mapping[str, int] = MappingProxyType({})
 
 
 class Posted(NamedTuple):
@@ -63,9 +66,10 @@ async def post(target: Target, recipients: Sequence[Recipient], what: Round) -> 
     async with httpx2.AsyncClient(auth=(user, password), timeout=60) as client:
         for stage in what.stages:
             now = round(time.time(), 3)
+            wrong = what.in_milliseconds.get(stage, 0)
             entries = [
-                template.render(**variables, status=stage, timestamp=now)
-                for variables in _of_stage(stage, recipients, what)
+                template.render(**variables, status=stage, timestamp=now if place >= wrong else 1000 * now)
+                for place, variables in enumerate(_of_stage(stage, recipients, what))
             ]
             for start in range(0, len(entries), target.batch):
                 batch = entries[start : start + target.batch]
@@ -82,7 +86,8 @@ async def post(target: Target, recipients: Sequence[Recipient], what: Round) -> 
 def _of_stage(stage: str, recipients: Sequence[Recipient], what: Round) -> Iterator[dict[str, object]]:
     """The variables of each callback of a stage."""
     told = list(_share(recipients, what.returned_share if stage == "returned" else 1))
-    for recipient in (*told, *_share(told, what.repeat)):
+    repeatable = told[what.in_milliseconds.get(stage, 0) :]
+    for recipient in (*told, *_share(repeatable, what.repeat)):
         yield _variables(recipient.id, recipient.address, recipient.individualisations())
     names = sorted({name for each in recipients for name in each.individualisations()})
     names = names or ["individualisation1"]

@@ -39,7 +39,7 @@ def test_everything_of_the_demo_adds_up(empty_database_url: str, tmp_path: Path)
 def _assert_the_letters_agree_with_optilyz(said: dict[str, Any]) -> None:
     fates = {(each["state"], each["reason"], each["stage"]): each["count"] for each in said["letters"]}
     queued = {stage: count for (state, _, stage), count in fates.items() if state == "queued"}
-    assert queued.keys() == {"posted", "returned"}
+    assert queued.keys() == {"printing", "posted", "returned"}
     assert sum(queued.values()) == said["optilyz"]["queued"]
     assert fates["refused", "refused_by_optilyz", None] == said["optilyz"]["refused"] == 10
     assert fates["suppressed", "already_mailed", None] == 8
@@ -51,13 +51,18 @@ def _assert_the_callbacks_add_up(said: dict[str, Any]) -> None:
     callbacks, posted = said["callbacks"], said["optilyz"]["callbacks"]
     assert callbacks["received"] == posted["posted"] > 3000
     assert callbacks["accepted"] + callbacks["duplicate"] == posted["accepted"]
-    # Of each of four stages two control addresses, and one template that was not filled.
+    # Of each of four stages two control addresses and one template that was not filled; and a template that
+    # counts in milliseconds.
     refused = {each["reason"]: each["count"] for each in said["rejections"]}
-    assert refused == {"empty_customer_id": 8, "placeholder_customer_id": 4}
-    assert callbacks["rejected"] == 12
+    assert refused == {
+        "timestamp_in_milliseconds": 50,
+        "empty_customer_id": 8,
+        "placeholder_customer_id": 4,
+    }
+    assert callbacks["rejected"] == 62
     # Three callbacks of each letter, one of each that came back; every tenth comes twice.
     letters = {each["stage"]: each["count"] for each in said["letters"] if each["state"] == "queued"}
-    assert callbacks["accepted"] == 3 * (letters["posted"] + letters["returned"]) + letters["returned"]
+    assert callbacks["accepted"] == 3 * sum(letters.values()) + letters["returned"] - 50
 
 
 def test_the_lines_at_the_end_of_the_demo_can_be_pasted(tmp_path: Path) -> None:
