@@ -121,7 +121,9 @@ def page(
                     request, session, body.status or 400, body.message or "The form has not arrived."
                 )
             kind = request.headers.get("content-type", "")
-            form, files = read_parts(kind, body) if kind.startswith(MULTIPART) else (read_form(body), {})
+            form, files = (
+                await read_parts(kind, body) if kind.startswith(MULTIPART) else (read_form(body), {})
+            )
             if not sessions.is_proof(session, form.get("proof")):
                 return failed(
                     request, session, 403, "This form is not ours, or too old. Load the page again."
