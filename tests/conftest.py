@@ -4,11 +4,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.databases import PostgresqlServer, running_postgresql
+
+if TYPE_CHECKING:
+    # Of the package only where it is used, because tests/system shares this file and imports nothing from it.
+    from sqlalchemy import Engine
+    from starlette.testclient import TestClient
+
+    from tests.rows import Rows
 
 DIALECTS = ("sqlite", "postgresql")
 
@@ -63,6 +71,34 @@ def migrated_postgresql(postgresql_server: PostgresqlServer) -> str:
     return name
 
 
+@pytest.fixture
+def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["Engine"]:
+    """Of the test's own database, which commands ask too."""
+    from receiver.store.engine import connect
+
+    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
+    engine = connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def rows(engine: "Engine") -> "Rows":
+    """A project, and whatever a test puts beside it."""
+    from tests.rows import Rows
+
+    return Rows(engine)
+
+
+@pytest.fixture
+def client(rows: "Rows") -> Iterator["TestClient"]:
+    """Of a service that answers questions about the rows."""
+    from tests.reading_app import asking
+
+    with asking(rows.engine) as client:
+        yield client
+
+
 def _postgresql_copy(server: PostgresqlServer, template: str) -> Iterator[str]:
     name = server.create_database(template)
     yield server.url(name)
@@ -70,7 +106,6 @@ def _postgresql_copy(server: PostgresqlServer, template: str) -> Iterator[str]:
 
 
 def _migrate(url: str) -> None:
-    # Here, because tests/system shares this file and imports nothing from receiver.
     from receiver.store.engine import connect
     from receiver.store.migrations import migrate
 

@@ -19,7 +19,7 @@ from receiver.store import parquet, reports, tables
 from receiver.store.engine import connect
 from receiver.web import api
 from receiver.web.documents import EventsDocument, ProblemDocument
-from tests.reading_app import asking, authorization
+from tests.reading_app import authorization
 from tests.rows import T0, Rows
 
 SECOND = 1_000_000
@@ -30,17 +30,6 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = connect(database_url, wait_seconds=0.5)
     yield engine
     engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
-
-
-@pytest.fixture
-def client(rows: Rows) -> Iterator[TestClient]:
-    with asking(rows.engine) as client:
-        yield client
 
 
 def get(client: TestClient, rows: Rows, path: str, role: str = "ops", **parameters: Any) -> Any:

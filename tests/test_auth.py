@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,6 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from receiver.store import keys
-from receiver.store.engine import connect
 from receiver.store.keys import GRACE_US, AccessKey, NewProject, Project, Role, hash_of
 from receiver.web.auth import Action, Caller, Keyring, LiveKeyring, Refusal, may
 
@@ -191,6 +190,9 @@ def test_each_role_may_do_what_it_is_for() -> None:
 
     assert allowed == {
         ("tracking", "TRACK"),
+        ("tracking", "GRADE"),
+        ("data", "GRADE"),
+        ("ops", "GRADE"),
         ("public", "TRACK"),
         ("data", "READ"),
         ("ops", "READ"),
@@ -201,13 +203,6 @@ def test_each_role_may_do_what_it_is_for() -> None:
 
 
 # -- keys that change while we run ----------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 def make_project(engine: Engine) -> NewProject:

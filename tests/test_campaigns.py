@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import typer.main
-from sqlalchemy import Engine, Table, insert, text
+from sqlalchemy import Table, insert, text
 from starlette.testclient import TestClient
 
 from receiver.cli import build
@@ -27,7 +27,6 @@ from receiver.domain.moments import DAY_US, HOUR_US, hour_of, iso, moment_us
 from receiver.domain.stages import FUNNEL, STAGES
 from receiver.store import tables
 from receiver.store.campaigns import AGES, find_campaign
-from receiver.store.engine import connect
 from receiver.store.mailings import State
 from receiver.store.reports import reading
 from receiver.store.series import MOST_ROWS, Series, Wanted, find_series
@@ -43,32 +42,13 @@ from receiver.web.campaign_documents import (
 )
 from receiver.web.campaign_questions import SeriesQuestion
 from receiver.web.documents import ProblemDocument
-from tests.reading_app import asking, authorization
+from tests.reading_app import authorization
 from tests.reading_commands import cells, document, run, said
 from tests.rows import T0, Rows
 from tests.serving_app import serving
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MINUTE_US = HOUR_US // 60
-
-
-@pytest.fixture
-def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
-
-
-@pytest.fixture
-def client(rows: Rows) -> Iterator[TestClient]:
-    with asking(rows.engine) as client:
-        yield client
 
 
 def get(client: TestClient, rows: Rows, path: str, role: str = "data", **parameters: Any) -> Any:

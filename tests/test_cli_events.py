@@ -14,28 +14,14 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from receiver.domain.moments import DAY_US
 from receiver.store import reports
-from receiver.store.engine import connect
 from tests.reading_commands import cells, run, said
 from tests.rows import T0, Rows
 
 RECEIVER = (sys.executable, "-c", "from receiver.cli import main; main()")
-
-
-@pytest.fixture
-def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
 
 
 # -- events ---------------------------------------------------------------------------------------

@@ -1,29 +1,12 @@
 """``receiver rejections`` that only reads, as somebody at a terminal or a script sees it."""
 
-from collections.abc import Iterator
-
 import pytest
-from sqlalchemy import Engine
 
 from receiver.domain.moments import DAY_US
-from receiver.store.engine import connect
 from tests.reading_commands import cells, document, run, said
 from tests.rows import T0, Rows
 
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
 
 
 # -- rejections -----------------------------------------------------------------------------------

@@ -35,17 +35,6 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
-
-
-@pytest.fixture
-def client(rows: Rows) -> Iterator[TestClient]:
-    with asking(rows.engine) as client:
-        yield client
-
-
 def ask(client: TestClient, rows: Rows, route: str, body: object, role: str = "data") -> Any:
     """The answer as it came; *body* is sent as JSON unless it is bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

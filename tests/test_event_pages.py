@@ -7,14 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import event, text
 
 from receiver.domain.commands import ExternalId
 from receiver.domain.json_text import encode
 from receiver.domain.kinds import Kind
 from receiver.domain.properties import PropertyEquals
 from receiver.store import event_places, kinds, reports, tables
-from receiver.store.engine import connect
 from receiver.store.event_places import EventFilter
 from receiver.store.reports import Position, reading
 from tests.rows import T0, Rows
@@ -23,18 +22,6 @@ SECOND = 1_000_000
 ANNA = (ExternalId("registered", "anna"),)
 
 Row = dict[str, Any]
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
 
 
 def keep(rows: Rows, some: Iterable[Row]) -> list[Row]:

@@ -1,13 +1,11 @@
 """Which properties events have, and the values of one: counted, by HTTP and by command, on both databases."""
 
 import json
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from receiver.domain import property_counts
@@ -16,30 +14,10 @@ from receiver.domain.moments import DAY_US, iso
 from receiver.domain.properties import PropertyEquals, having
 from receiver.domain.property_counts import Properties, Value, Values
 from receiver.store import event_properties, reports
-from receiver.store.engine import connect
 from receiver.web.event_properties import PropertiesDocument, ValuesDocument
-from tests.reading_app import asking, authorization
+from tests.reading_app import authorization
 from tests.reading_commands import run
 from tests.rows import T0, Rows
-
-
-@pytest.fixture
-def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
-
-
-@pytest.fixture
-def client(rows: Rows) -> Iterator[TestClient]:
-    with asking(rows.engine) as client:
-        yield client
 
 
 def keep(

@@ -16,7 +16,6 @@ from receiver.domain.commands import Form, Reason, Rules
 from receiver.domain.identity import SOFT_LIMIT
 from receiver.inbound import ingest
 from receiver.inbound.deliveries import Became, Delivery, Part, Policy, Verdict
-from receiver.store.engine import connect
 from receiver.store.sets import Fetch, Given, Insert, Ledger, Row, Rows, Transaction
 from receiver.store.tables import (
     claims,
@@ -32,13 +31,6 @@ from receiver.store.writes import Source
 NOW_US = 1_760_000_100_000_000
 SECOND_US = 1_000_000
 POLICY = Policy(Rules(), create_unknown=True, window_us=600 * SECOND_US)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

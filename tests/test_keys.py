@@ -1,24 +1,15 @@
 """Projects and keys as rows, on both databases."""
 
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, select
 
 from receiver.store import keys, tables
-from receiver.store.engine import connect
 from receiver.store.keys import GRACE_US, KeyRefused, NewKey, NewProject, Role, RotatedKey
 
 NOW = 1_760_000_000_000_000
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 def make_project(engine: Engine, name: str = "letters", *, public: bool = False) -> NewProject:

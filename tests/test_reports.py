@@ -3,19 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import event, text
 
 from receiver.domain.commands import ExternalId
 from receiver.domain.json_text import encode
 from receiver.domain.moments import DAY_US, iso, moment_us
 from receiver.domain.properties import PropertyEquals
 from receiver.store import export, refusal_counts, refused, reports
-from receiver.store.engine import connect
 from receiver.store.event_places import EventFilter
 from receiver.store.refused import RejectionFilter
 from receiver.store.reports import EventRow, reading
@@ -23,18 +21,6 @@ from tests.rows import T0, Rows
 
 SECOND = 1_000_000
 ANNA = (ExternalId("registered", "anna"),)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
 
 
 def found(rows: Rows, wanted: EventFilter, **how: Any) -> list[int]:

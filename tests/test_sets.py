@@ -1,14 +1,11 @@
 """Rows of every kind reach both databases as they are, and whoever waits for a turn gets one."""
 
 import threading
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import pytest
 from sqlalchemy import Engine, func, select
 
 from receiver.store import tables
-from receiver.store.engine import connect
 from receiver.store.sets import Given, Insert, Ledger
 
 _INSERT = Insert(tables.claims)
@@ -23,13 +20,6 @@ class Row(NamedTuple):
     content: bytes
     claimed_us: int
     row_id: int
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 def test_rows_with_names_are_rows(engine: Engine) -> None:

@@ -1,7 +1,6 @@
 """The SQL that a report shows is the SQL that it is made with, on both databases."""
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -13,12 +12,11 @@ from receiver.domain.commands import ExternalId
 from receiver.domain.properties import PropertyEquals
 from receiver.settings import read_settings
 from receiver.store import reports
-from receiver.store.engine import connect
 from receiver.store.event_places import EventFilter
 from receiver.store.reports import EventRow
 from receiver.store.shown import listening
 from receiver.web import api, openapi
-from tests.reading_app import asking, authorization
+from tests.reading_app import authorization
 from tests.reading_commands import run, said
 from tests.rows import T0, Rows
 
@@ -41,25 +39,6 @@ HOSTILE = (
     "ü 😀 \u2028 \x01\x1b[31m",
     "",
 )
-
-
-@pytest.fixture
-def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("RECEIVER_DATABASE_URL", database_url)
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def rows(engine: Engine) -> Rows:
-    return Rows(engine)
-
-
-@pytest.fixture
-def client(rows: Rows) -> Iterator[TestClient]:
-    with asking(rows.engine) as client:
-        yield client
 
 
 def pasted(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
