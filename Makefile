@@ -4,7 +4,7 @@ BIN := .venv/bin
 SYNC := $(BIN)/uv sync --locked --inexact --quiet
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: setup serve test check system bench demo
+.PHONY: setup serve test coverage check system bench demo
 
 setup: .venv/for-development
 
@@ -12,6 +12,10 @@ serve: .venv/for-running
 	$(BIN)/receiver serve --init
 
 test: .venv/for-development
+	$(BIN)/python -m pytest --ignore=tests/system -n auto --maxprocesses=4 --dist loadfile
+
+# Apart, because it takes twice as long.
+coverage: .venv/for-development
 	$(BIN)/python -m pytest --ignore=tests/system --cov -n auto --maxprocesses=4 --dist loadfile
 
 check: .venv/for-development

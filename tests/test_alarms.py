@@ -326,7 +326,8 @@ def test_nothing_but_projects_is_read_whole(desk: Bench) -> None:
     assert [step for step in steps if step.startswith("SEARCH")] == [
         "SEARCH h USING PRIMARY KEY (project_id=? AND hour_us>?)",
         "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)",
-        "SEARCH c USING PRIMARY KEY (project_id=? AND source=?)",
+        "SEARCH c USING PRIMARY KEY (project_id=? AND source=? AND hour_us=?)",
+        "SEARCH h USING PRIMARY KEY (project_id=? AND source=?)",
         "SEARCH m USING INDEX ix_mailings_state (project_id=? AND state=?)",
     ]
     assert not any("ORDER BY" in step for step in steps[4:])

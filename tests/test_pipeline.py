@@ -27,7 +27,7 @@ Connection = psycopg.Connection[Any]
 def connection(database_url: str) -> Iterator[Connection]:
     """What the pipeline runs on."""
     with closing(psycopg.connect(database_url)) as connection:
-        connection.execute("CREATE TABLE letters (name text UNIQUE, pages int CHECK (pages < 100))")
+        connection.execute("CREATE TABLE cards (name text UNIQUE, pages int CHECK (pages < 100))")
         connection.commit()
         yield connection
 
@@ -50,7 +50,7 @@ def found(connection: Connection, query: LiteralString) -> list[Any]:
     return [value for (value,) in connection.execute(query).fetchall()]
 
 
-INSERT = "INSERT INTO letters (name, pages) VALUES ($1, $2::int)"
+INSERT = "INSERT INTO cards (name, pages) VALUES ($1, $2::int)"
 
 
 # -- results --------------------------------------------------------------------------------------
@@ -81,12 +81,12 @@ def test_a_statement_sees_what_the_earlier_ones_did_and_others_see_it_after_the_
 ) -> None:
     pipeline = begun(connection)
     pipeline.execute(INSERT, b"a", b"1")
-    seen = pipeline.execute("SELECT name FROM letters")
+    seen = pipeline.execute("SELECT name FROM cards")
 
     assert seen() == [("a",)]
-    assert found(other, "SELECT name FROM letters") == []
+    assert found(other, "SELECT name FROM cards") == []
     pipeline.commit()
-    assert found(other, "SELECT name FROM letters") == ["a"]
+    assert found(other, "SELECT name FROM cards") == ["a"]
 
 
 @pytest.mark.parametrize("stepwise", [False, True])
@@ -115,7 +115,7 @@ def test_a_statement_is_prepared_once_for_all_transactions_of_a_connection(conne
 
     statements: LiteralString = "SELECT statement FROM pg_prepared_statements ORDER BY statement"
     assert found(connection, statements) == ["BEGIN", "COMMIT", INSERT]
-    assert found(connection, "SELECT count(*) FROM letters") == [6]
+    assert found(connection, "SELECT count(*) FROM cards") == [6]
 
 
 # -- errors ---------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_an_error_has_the_class_of_its_sqlstate_and_quotes_no_row(
     kind: type[Exception],
     meaning: Fault,
 ) -> None:
-    connection.execute("INSERT INTO letters VALUES ('SECRET', 1)")
+    connection.execute("INSERT INTO cards VALUES ('SECRET', 1)")
     connection.commit()
     pipeline = begun(connection, stepwise=stepwise)
 
@@ -182,7 +182,7 @@ def test_after_an_error_nothing_is_stored(connection: Connection, other: Connect
         pipeline.commit()
 
     connection.close()
-    assert found(other, "SELECT name FROM letters") == []
+    assert found(other, "SELECT name FROM cards") == []
 
 
 def test_after_a_stepwise_error_a_savepoint_is_rolled_back_and_the_transaction_goes_on(
@@ -193,14 +193,14 @@ def test_after_a_stepwise_error_a_savepoint_is_rolled_back_and_the_transaction_g
     for name in (b"a", b"b", b"b", b"c"):
         pipeline.execute("SAVEPOINT part")
         try:
-            pipeline.execute("INSERT INTO letters (name, pages) SELECT $1, 2", name)
+            pipeline.execute("INSERT INTO cards (name, pages) SELECT $1, 2", name)
         except errors.UniqueViolation:
             pipeline.execute("ROLLBACK TO SAVEPOINT part")
-    count = pipeline.execute("SELECT count(*) FROM letters")
+    count = pipeline.execute("SELECT count(*) FROM cards")
     pipeline.commit()
 
     assert count() == [(3,)]
-    stored = connection.execute("SELECT name, pages FROM letters ORDER BY name").fetchall()
+    stored = connection.execute("SELECT name, pages FROM cards ORDER BY name").fetchall()
     assert stored == [("a", 1), ("b", 2), ("c", 2)]
 
 
@@ -230,13 +230,13 @@ def test_a_large_parameter_and_a_large_result_travel_at_once(connection: Connect
 def locked(database_url: str) -> Iterator[None]:
     """While the block runs nobody else can read or write the letters."""
     with psycopg.connect(database_url) as connection:
-        connection.execute("LOCK TABLE letters")
+        connection.execute("LOCK TABLE cards")
         yield
 
 
 def read_letters(connection: Connection) -> Rows:
     pipeline = begun(connection)
-    letters = pipeline.execute("SELECT name FROM letters")()
+    letters = pipeline.execute("SELECT name FROM cards")()
     pipeline.commit()
     return letters
 
