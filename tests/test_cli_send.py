@@ -223,9 +223,10 @@ def test_a_run_that_is_interrupted_ends_in_order_and_goes_on_later(
 ) -> None:
     path = tmp_path / "people.csv"
     path.write_text(HEADER + "".join(f"c-{n},Beispiel,Weg {n + 1},01067,Dresden\n" for n in range(30)))
-    with simulated_optilyz(latency=0.1) as slow:
+    # Three requests; from the first answer to the end there are four seconds, enough for a busy machine.
+    with simulated_optilyz(latency=2.0) as slow:
         monkeypatch.setenv("RECEIVER_OPTILYZ_BASE_URL", slow.url)
-        monkeypatch.setenv("RECEIVER_OPTILYZ_BATCH_SIZE", "3")
+        monkeypatch.setenv("RECEIVER_OPTILYZ_BATCH_SIZE", "10")
         command = [
             str(Path(sys.executable).with_name("receiver")),
             "send",
