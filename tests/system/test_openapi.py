@@ -64,7 +64,8 @@ def test_every_operation_turns_strangers_away_as_the_document_promises(
     for operation in _operations(service):
         if "{project_token}" in operation.path:
             with subtests.test(operation.label):
-                parameters = {"project_token": project.token, "rejection_id": 1, "mailing_id": "0" * 24}
+                numbers = {"rejection_id": 1, "mailing_id": "0" * 24}
+                parameters = {"project_token": project.token, "name": "status", "ref": "spring", **numbers}
                 case = operation.Case(path_parameters=parameters)
                 answer = case.call_and_validate(service.url, auth=key, checks=PROMISES, timeout=10)
                 assert answer.status_code == 401

@@ -190,7 +190,7 @@ def test_fifty_refused_callbacks_are_found_mended_and_replayed(page: Page) -> No
     expect(page.get_by_role("heading", name="What became of 50")).to_be_visible()
 
     go_to(page, "Overview")
-    expect(page.get_by_text("8 callbacks were refused")).to_be_visible()
+    expect(page.get_by_text("8 rejections are open")).to_be_visible()
     page.get_by_role("link", name="Look at them").click()
     page.get_by_role("link", name="Mend all open ones that match").click()
     page.get_by_label("Or dismiss them, with a note").fill("Control addresses, and a test of the template")
