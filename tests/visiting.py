@@ -72,9 +72,12 @@ class Seen(HTMLParser):
             fields[name] = given.get("value", "")
         elif tag == "select":
             self._select = name
-        elif tag == "option" and ("selected" in given or self._select not in fields):
-            fields[self._select] = given.get("value", "")
-            self._option = "value" not in given
+        elif tag == "option":
+            # Its end need not be written: the next one ends it.
+            chosen = "selected" in given or self._select not in fields
+            if chosen:
+                fields[self._select] = given.get("value", "")
+            self._option = chosen and "value" not in given
         elif tag == "textarea":
             self._textarea = name
             fields[name] = ""
@@ -82,7 +85,7 @@ class Seen(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "textarea":
             self._textarea = ""
-        elif tag == "option":
+        elif tag in {"option", "select"}:
             self._option = False
 
     def handle_data(self, data: str) -> None:
@@ -90,7 +93,7 @@ class Seen(HTMLParser):
         if self._textarea:
             self.forms[-1].fields[self._textarea] += data
         elif self._option:
-            self.forms[-1].fields[self._select] += data
+            self.forms[-1].fields[self._select] += data.strip()
 
     def links(self) -> Iterator[str]:
         """The paths, with their queries, of all links to pages of the console."""
