@@ -1,7 +1,6 @@
 """What was refused: groups, list, one of them with its bytes, mending with a preview, and the trace."""
 
 import base64
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -242,11 +241,6 @@ def audit(visit: Visit) -> Page:
     if not found.good:
         return Page("failed.html", {"said": found.said}, found.status)
     return Page("audit.html", {"rows": found.document["data"], "next": found.document["next"]})
-
-
-def as_json(value: object) -> str:
-    """For people to read."""
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 routes: list[Route] = [

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from receiver.domain.journeys import MAILED, ON_ITS_WAY, seconds_of
-from receiver.domain.stages import FUNNEL, STAGES
+from receiver.domain.stages import BITS, FUNNEL
 
 Reached = Mapping[int, int]
 """A bit for each of STAGES -> how many letters have reached just these."""
@@ -12,7 +12,6 @@ Reached = Mapping[int, int]
 Delays = Mapping[tuple[str, str, int], int]
 """(since, stage, bucket of receiver.domain.journeys) -> how many letters took about as long."""
 
-_BIT = {stage: 1 << number for number, stage in enumerate(STAGES)}
 _BEFORE = {
     "queued": MAILED,
     "printing": "queued",
@@ -23,7 +22,7 @@ _BEFORE = {
 
 
 def _any_of(*stages: str) -> int:
-    return sum(_BIT[stage] for stage in stages)
+    return sum(BITS[stage] for stage in stages)
 
 
 # Senders leave stages out: who is told that a letter was delivered knows that it was printed.
@@ -79,7 +78,7 @@ class Duration(NamedTuple):
 
 
 def tally(reached: Reached) -> Tally:
-    stages = {stage: _letters(reached, bit) for stage, bit in _BIT.items()}
+    stages = {stage: _letters(reached, bit) for stage, bit in BITS.items()}
     return Tally(sum(reached.values()), _letters(reached, _AS_FAR_AS[MAILED]), stages)
 
 
@@ -91,7 +90,7 @@ def funnel(reached: Reached) -> list[Step]:
     for stage in FUNNEL:
         far = as_far_as[stage]
         previous = _share(far, as_far_as[_BEFORE[stage]])
-        steps.append(Step(stage, _letters(reached, _BIT[stage]), far, _share(far, mailed), previous))
+        steps.append(Step(stage, _letters(reached, BITS[stage]), far, _share(far, mailed), previous))
     return steps
 
 

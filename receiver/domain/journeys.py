@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from receiver.domain.moments import SECOND_US, hour_of
-from receiver.domain.stages import FUNNEL, STAGES
+from receiver.domain.stages import BITS, FUNNEL, STAGES
 
 MAILED = "mailed"
 """What a letter is once anything is heard of it by which it is on its way: see ON_ITS_WAY."""
@@ -18,7 +18,6 @@ ON_ITS_WAY = (*FUNNEL, "deferred")
 """Stages that only a letter has that was taken."""
 
 _NUMBER = {stage: number for number, stage in enumerate(STAGES)}
-_BITS = tuple(1 << number for number in range(len(STAGES)))
 # They stand first among all stages.
 _TAKEN = len(ON_ITS_WAY)
 _QUEUED, _PRINTING, _POSTED, _DELIVERED, _RETURNED = range(len(FUNNEL))
@@ -122,7 +121,7 @@ class Counted:
 def _bits(times: Times) -> int:
     """What was reached, a bit for each of STAGES."""
     bits = 0
-    for bit, at_us in zip(_BITS, times, strict=True):
+    for bit, at_us in zip(BITS.values(), times, strict=True):
         if at_us is not None:
             bits |= bit
     return bits

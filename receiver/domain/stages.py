@@ -11,6 +11,9 @@ FUNNEL = ("queued", "printing", "posted", "delivered", "returned")
 STAGES = (*FUNNEL, "deferred", "suppressed", "failed", UNKNOWN)
 """All of them.  Databases keep their numbers as bits, so new ones go to the end."""
 
+BITS: Mapping[str, int] = {stage: 1 << number for number, stage in enumerate(STAGES)}
+"""A stage -> its bit, where several are kept as one number."""
+
 _SENDERS_WORDS = {
     "queued": ("queued", "enqueued", "accepted", "booked"),
     "printing": ("print", "printing", "printed", "in_production", "reviewed"),

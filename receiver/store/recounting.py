@@ -10,16 +10,14 @@ from sqlalchemy import Connection, insert, text
 
 from receiver.domain.journeys import Counted, Journey
 from receiver.domain.moments import DAY_US, HOUR_US
-from receiver.domain.stages import STAGES
+from receiver.domain.stages import BITS, STAGES
 from receiver.store.journeys import told_of_campaigns, told_of_mailings
 from receiver.store.refusal_counts import Miscount
 from receiver.store.tables import HOURS, campaign_delays
 
 _PAGE = 10_000
 _PLACE = "project_id, campaign, variation"
-_BITS = " + ".join(
-    f"CASE WHEN {stage}_us IS NULL THEN 0 ELSE {1 << number} END" for number, stage in enumerate(STAGES)
-)
+_BITS = " + ".join(f"CASE WHEN {stage}_us IS NULL THEN 0 ELSE {bit} END" for stage, bit in BITS.items())
 _KIND = "kind_id, project_id, type, campaign, status, stage"
 _OURS = "project_id = :project_id"
 _EVENTS = f"events AS e WHERE e.{_OURS}"
