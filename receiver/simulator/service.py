@@ -24,7 +24,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from receiver.simulator.callbacks import Posted, Round, Target, post
-from receiver.simulator.faults import FAILURES, FAULTS, Severable, error
+from receiver.simulator.connections import hang, server_of
+from receiver.simulator.faults import FAILURES, FAULTS, error
 from receiver.simulator.letters import Recipient, breaches, complaint
 
 MOST_LETTERS = 1000
@@ -61,19 +62,7 @@ def create_simulator(options: Options) -> ASGIApp:
 
 def server(options: Options, *, host: str, port: int) -> uvicorn.Server:
     """Ready to run; says nothing by itself."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_simulator(options),
-            host=host,
-            port=port,
-            http=Severable,
-            ws="none",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-    )
+    return server_of(create_simulator(options), host=host, port=port)
 
 
 class _Simulator:
@@ -167,8 +156,7 @@ class _Simulator:
         answer = self._queue(request, body, short=fault == "short") if queues else None
         fails = fault.removeprefix("queue-then-")
         if fails == "hang":
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
+            await hang(request)
         return answer if answer and fault in ("", "short") else self._failure(fails)
 
     def _queue(self, request: Request, body: bytes, *, short: bool) -> Response:
