@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from receiver.domain.journeys import (
     MAILED,
     ON_ITS_WAY,
+    SINCE,
     Counted,
     Journey,
     bucket_of,
     delays,
     seconds_of,
-    told,
 )
 from receiver.domain.moments import DAY_US, HOUR_US, SECOND_US
 from receiver.domain.stages import FUNNEL, STAGES
@@ -44,6 +44,10 @@ def journey(campaign: str = "", variation: str = "", **at: int) -> Journey:
     return Journey(1, campaign, variation, times(**at))
 
 
+def named(found: list[tuple[int, int, int]]) -> list[tuple[str, str, int]]:
+    return [(SINCE[since], STAGES[stage], delay_us) for since, stage, delay_us in found]
+
+
 # -- what events tell together ----------------------------------------------------------------------
 
 
@@ -61,7 +65,10 @@ def test_journeys_are_joined_in_any_order_and_as_often_as_one_likes(
 def test_a_journey_is_the_earliest_time_of_each_stage_and_the_first_of_the_names(
     events: list[tuple[str | None, str | None, str, int]],
 ) -> None:
-    journey = reduce(Journey.joined, [told(1, *event) for event in events])
+    journey = reduce(lambda known, event: known.reached(*event), events, Journey(1))
+    joined = reduce(Journey.joined, [Journey(1).reached(*event) for event in events])
+
+    assert journey == joined
 
     for number, stage in enumerate(STAGES):
         assert journey.times[number] == min((at for *_, of, at in events if of == stage), default=None)
@@ -113,7 +120,7 @@ def test_a_journey_is_the_earliest_time_of_each_stage_and_the_first_of_the_names
 def test_a_stage_is_timed_since_the_one_before_and_since_it_was_mailed(
     at: dict[str, int], expected: set[tuple[str, str, int]]
 ) -> None:
-    found = list(delays(times(**at)))
+    found = named(delays(times(**at)))
 
     assert {(since, stage, delay_us // SECOND_US) for since, stage, delay_us in found} == expected
     assert len(found) == len(expected)
@@ -122,7 +129,7 @@ def test_a_stage_is_timed_since_the_one_before_and_since_it_was_mailed(
 @given(st.tuples(*[st.none() | TIMES] * len(STAGES)))
 def test_nothing_is_timed_twice_and_nothing_before_it_was_mailed(at: tuple[int | None, ...]) -> None:
     reached = {stage for stage, at_us in zip(STAGES, at, strict=True) if at_us is not None}
-    found = list(delays(at))
+    found = named(delays(at))
 
     assert len({each[:2] for each in found}) == len(found)
     assert {stage for since, stage, _ in found if since == MAILED} == reached & {*FUNNEL[1:]}

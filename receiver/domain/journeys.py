@@ -8,8 +8,8 @@ nothing: so what comes in late, twice, or by a merge of two customers leads to t
 from collections import defaultdict
 from typing import NamedTuple
 
-from receiver.domain.moments import SECOND_US, hour_of
-from receiver.domain.stages import BITS, FUNNEL, STAGES
+from receiver.domain.moments import HOUR_US, SECOND_US
+from receiver.domain.stages import FUNNEL, STAGES
 
 MAILED = "mailed"
 """What a letter is once anything is heard of it by which it is on its way: see ON_ITS_WAY."""
@@ -28,10 +28,15 @@ _BEFORE = (
     (_DELIVERED, (_POSTED, _PRINTING, _QUEUED)),
     (_RETURNED, (_POSTED, _PRINTING, _QUEUED)),
 )
+SINCE = (*STAGES, MAILED)
+"""What delays are counted from; the last one is number -1."""
+_MAILED = -1
 
 
 Times = tuple[int | None, ...]
 """When each of STAGES was first reached, in microseconds; None for those that were not."""
+
+_NOTHING: Times = (None,) * len(STAGES)
 
 
 class Journey(NamedTuple):
@@ -42,9 +47,22 @@ class Journey(NamedTuple):
     """
 
     project_id: int
-    campaign: str
-    variation: str
-    times: Times
+    campaign: str = ""
+    variation: str = ""
+    times: Times = _NOTHING
+
+    def reached(self, campaign: str | None, variation: str | None, stage: str, at_us: int) -> "Journey":
+        """With what one event tells of the letter."""
+        number, times = _NUMBER[stage], self.times
+        before_us = times[number]
+        if before_us is None or at_us < before_us:
+            times = (*times[:number], at_us, *times[number + 1 :])
+        return Journey(
+            self.project_id,
+            _first(self.campaign, campaign or ""),
+            _first(self.variation, variation or ""),
+            times,
+        )
 
     def joined(self, other: "Journey") -> "Journey":
         """What both tell together."""
@@ -56,91 +74,102 @@ class Journey(NamedTuple):
         return Journey(self.project_id, campaign, _first(self.variation, other.variation), tuple(times))
 
 
-def told(project_id: int, campaign: str | None, variation: str | None, stage: str, at_us: int) -> Journey:
-    """What one event tells of its letter."""
-    number = _NUMBER[stage]
-    times = (*_NOTHING[:number], at_us, *_NOTHING[number + 1 :])
-    return Journey(project_id, campaign or "", variation or "", times)
-
-
-_NOTHING: Times = (None,) * len(STAGES)
-
-
 def _first(one: str, two: str) -> str:
-    return min(one, two) if one and two else one or two
+    return one if one == two else min(one, two) if one and two else one or two
+
+
+_Place = tuple[int, str, str]
+
+
+class _Sums:
+    """What is counted in one place, by the numbers of stages."""
+
+    def __init__(self) -> None:
+        self.stages: defaultdict[int, int] = defaultdict(int)
+        self.hours: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.delays: defaultdict[tuple[int, int, int], int] = defaultdict(int)
+
+    def add(self, times: Times, letters: int) -> None:
+        bits = 0
+        for number, at_us in enumerate(times):
+            if at_us is not None:
+                bits |= 1 << number
+                self.hours[number, at_us // HOUR_US] += letters
+        self.stages[bits] += letters
+        for since, number, delay_us in delays(times):
+            self.delays[since, number, bucket_of(delay_us)] += letters
 
 
 class Counted:
-    """How many letters there are of each sort, or by how many more or fewer that is.
-
-    Attributes:
-        stages: by place and what was reached, a bit for each of STAGES.
-        hours: by place, stage and hour of reaching it.
-        delays: by place, the stage before (or MAILED), the stage, and the bucket of the time between.
-    """
+    """How many letters there are of each sort, or by how many more or fewer that is."""
 
     def __init__(self) -> None:
-        self.stages: defaultdict[tuple[int, str, str, int], int] = defaultdict(int)
-        self.hours: defaultdict[tuple[int, str, str, str, int], int] = defaultdict(int)
-        self.delays: defaultdict[tuple[int, str, str, str, str, int], int] = defaultdict(int)
+        self._places: defaultdict[_Place, _Sums] = defaultdict(_Sums)
 
     def add(self, journey: Journey, letters: int = 1) -> None:
         """Count so many *letters* more."""
-        project_id, campaign, variation, times = journey
-        for stage, at_us in zip(STAGES, times, strict=True):
-            if at_us is not None:
-                self.hours[project_id, campaign, variation, stage, hour_of(at_us)] += letters
-        for since, stage, delay_us in delays(times):
-            self.delays[project_id, campaign, variation, since, stage, bucket_of(delay_us)] += letters
-        self.stages[project_id, campaign, variation, _bits(times)] += letters
+        self._places[journey[:3]].add(journey.times, letters)
 
     def change(self, before: Journey, after: Journey) -> None:
-        """Count a letter as *after*, which was counted as *before*: the difference, for they share most."""
-        if before[:3] != after[:3]:
-            self.add(before, -1)
-            self.add(after)
-            return
-        (project_id, campaign, variation), was, now = after[:3], before.times, after.times
-        for stage, was_us, now_us in zip(STAGES, was, now, strict=True):
-            if was_us != now_us and was_us is not None:
-                self.hours[project_id, campaign, variation, stage, hour_of(was_us)] -= 1
-            if was_us != now_us and now_us is not None:
-                self.hours[project_id, campaign, variation, stage, hour_of(now_us)] += 1
-        took, takes = delays(was), delays(now)
-        for letters, those, others in ((-1, took, takes), (1, takes, took)):
-            for each in those:
-                if each not in others:
-                    since, stage, delay_us = each
-                    self.delays[project_id, campaign, variation, since, stage, bucket_of(delay_us)] += letters
-        reached, reaches = _bits(was), _bits(now)
-        if reached != reaches:
-            self.stages[project_id, campaign, variation, reached] -= 1
-            self.stages[project_id, campaign, variation, reaches] += 1
+        """Count a letter as *after*, which was counted as *before*."""
+        self.add(before, -1)
+        self.add(after)
+
+    # What cancels itself out is left out: a letter shares most with what it was before.
+
+    @property
+    def stages(self) -> dict[tuple[int, str, str, int], int]:
+        """By place and what was reached, a bit for each of STAGES."""
+        return {
+            (*place, bits): number
+            for place, sums in self._places.items()
+            for bits, number in sums.stages.items()
+            if number
+        }
+
+    @property
+    def hours(self) -> dict[tuple[int, str, str, str, int], int]:
+        """By place, stage and the hour of reaching it, in microseconds."""
+        return {
+            (*place, STAGES[stage], hour * HOUR_US): number
+            for place, sums in self._places.items()
+            for (stage, hour), number in sums.hours.items()
+            if number
+        }
+
+    @property
+    def delays(self) -> dict[tuple[int, str, str, str, str, int], int]:
+        """By place, the stage before (or MAILED), the stage, and the bucket of the time between."""
+        return {
+            (*place, SINCE[since], STAGES[stage], bucket): number
+            for place, sums in self._places.items()
+            for (since, stage, bucket), number in sums.delays.items()
+            if number
+        }
 
 
-def _bits(times: Times) -> int:
-    """What was reached, a bit for each of STAGES."""
-    bits = 0
-    for bit, at_us in zip(BITS.values(), times, strict=True):
-        if at_us is not None:
-            bits |= bit
-    return bits
+def delays(times: Times) -> list[tuple[int, int, int]]:
+    """How long each further stage took, in microseconds: since it was mailed, and since the one before.
 
-
-def delays(times: Times) -> list[tuple[str, str, int]]:
-    """How long each further stage took, in microseconds: since it was mailed, and since the one before."""
-    found: list[tuple[str, str, int]] = []
-    mailed_us = min([at_us for at_us in times[:_TAKEN] if at_us is not None], default=0)
+    Each is (number in SINCE, number in STAGES, time).
+    """
+    if times[_PRINTING : _RETURNED + 1] == _NO_FURTHER:
+        return []
+    found = []
+    mailed_us = min([at_us for at_us in times[:_TAKEN] if at_us is not None])
     for number, befores in _BEFORE:
         at_us = times[number]
         if at_us is None:
             continue
-        found.append((MAILED, STAGES[number], at_us - mailed_us))
+        found.append((_MAILED, number, at_us - mailed_us))
         for before in befores:
             if (before_us := times[before]) is not None:
-                found.append((STAGES[before], STAGES[number], at_us - before_us))
+                found.append((before, number, at_us - before_us))
                 break
     return found
+
+
+_NO_FURTHER = (None,) * len(_BEFORE)
 
 
 # -- how long, about ------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from typing import NamedTuple
 
-from receiver.domain.journeys import Counted, Journey, told
+from receiver.domain.journeys import Counted, Journey
 from receiver.domain.moments import DAY_US, HOUR_US
 from receiver.domain.stages import STAGES
 from receiver.store.sets import Given, Insert, Row, Transaction, columns_of
@@ -96,7 +97,7 @@ _ADD_KINDS = Insert(event_kinds, _more("event_kinds", "id", "events"))
 def advance(transaction: Transaction, rows: Sequence[Row], merges: Sequence[Row]) -> None:
     """Let letters be as new *rows* of events, and *merges* (source, survivor), make them."""
     heard = _heard(rows)
-    found = [transaction.run(_FIND, list(heard))] if heard else []
+    found = [transaction.run(_FIND, list(dict.fromkeys(each.letter for each in heard)))] if heard else []
     if merges:
         customers = dict.fromkeys(chain.from_iterable(merges))
         found.append(transaction.run(_OF_CUSTOMERS, [(each,) for each in customers]))
@@ -105,20 +106,32 @@ def advance(transaction: Transaction, rows: Sequence[Row], merges: Sequence[Row]
     after: dict[Letter, Journey] = {}
     for (customer, reference), journey in before.items():
         _join(after, (survivors.get(customer, customer), reference), journey)
-    for letter, journey in heard.items():
-        _join(after, letter, journey)
+    for letter, project_id, campaign, variation, stage, at_us in heard:
+        known = after.get(letter) or Journey(project_id)
+        after[letter] = known.reached(campaign, variation, stage, at_us)
     _change(transaction, before, after)
     _count_events(transaction, rows)
 
 
-def _heard(rows: Iterable[Row]) -> dict[Letter, Journey]:
-    """What *rows* of events, as in their table, tell of each letter."""
-    heard: dict[Letter, Journey] = {}
+class _Heard(NamedTuple):
+    """What an event tells of a letter."""
+
+    letter: Letter
+    project_id: int
+    campaign: str | None
+    variation: str | None
+    stage: str
+    at_us: int
+
+
+def _heard(rows: Iterable[Row]) -> list[_Heard]:
+    """What *rows* of events, as in their table, tell of letters."""
+    heard = []
     for row in rows:
         _, project_id, customer, _, at_us, _, _, campaign, _, stage, _, _, mailing, _, variation, _ = row
         if stage is not None and (mailing or campaign):
             letter = (0, mailing) if mailing else (customer, campaign)
-            _join(heard, letter, told(project_id, campaign, variation, stage, at_us))
+            heard.append(_Heard(letter, project_id, campaign, variation, stage, at_us))
     return heard
 
 
@@ -142,7 +155,7 @@ def _journeys(rows: Iterable[Row]) -> dict[Letter, Journey]:
 def withdrawing(transaction: Transaction, ids: Iterable[int]) -> Iterator[None]:
     """The events with these *ids* are deleted within: letters are then what the others tell of them."""
     rows = list(set(transaction.run(_EVENTS, [(each,) for each in ids])()))
-    touched = list(_heard(rows))
+    touched = list(dict.fromkeys(each.letter for each in _heard(rows)))
     before = _journeys(transaction.run(_FIND, touched)()) if touched else {}
     yield
     after: dict[Letter, Journey] = {}
@@ -181,9 +194,9 @@ def _change(
     if changed:
         transaction.insert(_PUT, changed)
     for statement, rows in (
-        (_ADD_STAGES, [(*place, number) for place, number in counted.stages.items() if number]),
+        (_ADD_STAGES, [(*place, number) for place, number in counted.stages.items()]),
         (_ADD_DAYS, _days(counted)),
-        (_ADD_DELAYS, [(*place, number) for place, number in counted.delays.items() if number]),
+        (_ADD_DELAYS, [(*place, number) for place, number in counted.delays.items()]),
     ):
         if rows:
             transaction.insert(statement, rows)
@@ -193,9 +206,8 @@ def _days(counted: Counted) -> list[Row]:
     """What is counted by hour, as rows of days."""
     days: defaultdict[Row, list[int]] = defaultdict(lambda: [0] * len(HOURS))
     for (project_id, campaign, variation, stage, hour_us), number in counted.hours.items():
-        if number:
-            since_us = hour_us % DAY_US
-            days[project_id, campaign, hour_us - since_us, stage, variation][since_us // HOUR_US] = number
+        since_us = hour_us % DAY_US
+        days[project_id, campaign, hour_us - since_us, stage, variation][since_us // HOUR_US] = number
     return [(*place, *numbers) for place, numbers in days.items()]
 
 

@@ -107,7 +107,7 @@ def _delays(connection: Connection, ours: dict[str, int]) -> dict[tuple[int, str
     counted = Counted()
     for journey in _journeys(connection, ours):
         counted.add(journey)
-    return {place: number for place, number in counted.delays.items() if number}
+    return counted.delays
 
 
 def _journeys(connection: Connection, ours: dict[str, int]) -> Iterator[Journey]:
