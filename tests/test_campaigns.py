@@ -549,8 +549,12 @@ def test_letters_stand_on_the_day_on_which_their_hour_begins_in_the_time_zone(
             wanted = Wanted(span, zone, since_us, until_us)
             found = find_series(connection, rows.project_id, "spring", wanted)
         assert isinstance(found, Series)
-        assert {min(found.numbers), max(found.numbers)} <= {at for at, _ in found.letters}
-        return {begin(span, at, zone): stages["queued"] for (at, _), stages in found.letters.items()}
+        queued = found.counts[STAGES.index("queued") :: len(STAGES)]
+        assert sum(found.counts) == sum(queued)
+        assert queued[0]
+        assert queued[-1]
+        told = zip(found.numbers, queued, strict=True)
+        return {begin(span, at, zone): letters for at, letters in told if letters}
 
     # Within days, with letters of the same days before and behind.
     parts = [range(times[at] + HOUR_US, times[at + length]) for at, length in ((1, 3), (7, 500), (350, 40))]
@@ -628,6 +632,35 @@ def test_a_series_by_variation_has_a_row_for_each_of_them(client: TestClient, ro
     ]
     together = good(client, rows, "/spring/timeseries")["data"]
     assert [each["stages"]["queued"] for each in together] == [3, 1]
+
+
+def test_a_variation_of_which_no_letter_is_left_is_not_told_of(client: TestClient, rows: Rows) -> None:
+    letters(rows, variation="B", queued=T0)
+    place = {"project_id": rows.project_id, "campaign": "spring", "variation": "A"}
+    put(rows, tables.campaign_letters, **place, stages=1, letters=0)
+    day_us = T0 - T0 % DAY_US
+    put(rows, tables.campaign_days, **place, stage="posted", day_us=day_us, **dict.fromkeys(tables.HOURS, 0))
+
+    (found,) = good(client, rows, "/spring/timeseries", variations="true")["data"]
+
+    assert found["variation"] == "B"
+    assert found["stages"] == dict.fromkeys(STAGES, 0) | {"queued": 1}
+
+
+@pytest.mark.parametrize("name", ["100 %", "%d %s %%", 'a"b\\', "ü😀\x7f\n\t\x01", "{0}"])
+def test_the_text_of_a_series_is_that_of_its_document(client: TestClient, rows: Rows, name: str) -> None:
+    letters(rows, campaign=name, variation=name, queued=T0)
+    letters(rows, campaign=name, queued=T0, posted=T0 + 3 * DAY_US)
+
+    path = f"/{quote(name, safe='')}/timeseries"
+    for asked in ({}, {"variations": "true"}, {"bucket": "hour", "timezone": "Asia/Kolkata"}):
+        answer = get(client, rows, path, **asked)
+        document = SeriesDocument.model_validate_json(answer.content, strict=True)
+        assert answer.content.decode() == document.model_dump_json(exclude_unset=True)
+        assert document.campaign == name
+        assert sum(sum(each.stages.values()) for each in document.data) == 3
+    told = good(client, rows, path, variations="true")["data"]
+    assert [each["variation"] for each in told[:2]] == [None, name]
 
 
 def test_a_period_of_a_series_is_one_of_its_time_zone_unless_it_says(client: TestClient, rows: Rows) -> None:

@@ -127,8 +127,32 @@ def test_an_answer_of_many_pages_is_one_document(
     for n in range(5):
         rows.event(anna, T0 + n * SECOND)
 
-    assert len(good(client, rows, "events", CAMPAIGNS)["data"]) == 5
+    kept = [each["timestamp"] for each in good(client, rows, "events", CAMPAIGNS)["data"]]
+    assert kept == [(T0 + n * SECOND) / 1e6 for n in range(5)]
     assert len(good(client, rows, "export-one", ANNA)["events"]) == 5
+
+
+@pytest.mark.parametrize(("page", "length"), [(4, True), (5, True), (3, False)])
+def test_an_answer_of_one_page_is_sent_at_once(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch, page: int, length: bool
+) -> None:
+    monkeypatch.setattr(reports, "PAGE", page)
+    anna = rows.customer({"registered": "anna"})
+    for n in range(4):
+        rows.event(anna, T0 + n * SECOND)
+
+    for route, body in (("events", CAMPAIGNS), ("export-one", ANNA)):
+        assert ("content-length" in ask(client, rows, route, body).headers) == length
+
+
+def test_who_has_no_event_of_a_type_is_known_all_the_same(client: TestClient, rows: Rows) -> None:
+    rows.event(rows.customer({"registered": "anna"}), type="consent")
+    nobody = {**CAMPAIGNS, "customer_ids": {"registered": "nobody"}}
+
+    assert good(client, rows, "events", CAMPAIGNS) == {"success": True, "data": []}
+    assert good(client, rows, "events", {**CAMPAIGNS, "limit": 0})["data"] == []
+    for how in ({}, {"limit": 0}, {"skip": 3}):
+        assert ask(client, rows, "events", {**nobody, **how}).status_code == 404
 
 
 def test_an_id_may_be_a_number_and_an_empty_one_beside_it_does_not_matter(

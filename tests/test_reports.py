@@ -13,7 +13,7 @@ from receiver.domain.commands import ExternalId
 from receiver.domain.json_text import encode
 from receiver.domain.moments import DAY_US, iso, moment_us
 from receiver.domain.properties import PropertyEquals
-from receiver.store import export, refusal_counts, refused, reports
+from receiver.store import event_statements, export, holders, refusal_counts, refused, reports
 from receiver.store.event_places import EventFilter
 from receiver.store.refused import RejectionFilter
 from receiver.store.reports import EventRow, reading
@@ -154,6 +154,39 @@ def test_a_walk_goes_on_over_pages_without_a_match_until_it_has_enough(
     assert walk(3) == kept[:15:5]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_events_that_only_look_as_if_they_had_the_property_leave_none_out(rows: Rows, limit: int) -> None:
+    """The database finds the text of the property, wherever it stands."""
+    deeper, real = encode({"other": {"v": 1}}), encode({"v": 1})
+    kept = [rows.event(occurred_us=T0 + n, properties=real if n % 11 == 0 else deeper) for n in range(34)]
+
+    seen: list[int] = []
+    after, pages = None, 0
+    while pages == 0 or after is not None:
+        with reading(rows.engine) as connection:
+            page = reports.events_page(
+                connection, rows.project_id, having("v", "1"), after=after, limit=limit
+            )
+        seen += [each.id for each in page.rows]
+        after, pages = page.next, pages + 1
+
+    assert seen == kept[::-11]
+    assert pages == -(-4 // limit)
+
+
+def test_a_statement_is_made_once_whatever_its_values_are(rows: Rows) -> None:
+    anna = rows.customer({"registered": "anna"})
+    numbers = [rows.event(anna, campaign="a", status="s"), rows.event(anna, campaign="b", status="s")]
+
+    of_a = found(rows, EventFilter(customer=ANNA, campaign="a", status="s", variation=None))
+    made = event_statements.page.cache_info().misses
+    of_b = found(rows, EventFilter(customer=ANNA, campaign="b", status="s"))
+
+    assert [*of_a, *of_b] == numbers
+    assert event_statements.page.cache_info().misses == made
+    assert found(rows, EventFilter(customer=ANNA, status="s")) == numbers[::-1]
+
+
 def test_events_of_other_projects_are_never_shown(rows: Rows) -> None:
     customer = rows.customer({"registered": "anna"})
     rows.event(customer)
@@ -179,9 +212,9 @@ def test_of_several_ids_the_first_one_that_anybody_holds_says_who_is_meant(rows:
     unknown, cookie = ExternalId("registered", "nobody"), ExternalId("cookie", "k1")
 
     with reading(rows.engine) as connection:
-        assert reports.customer_of(connection, rows.project_id, (unknown, cookie)) == bert
-        assert reports.customer_of(connection, rows.project_id, (*ANNA, cookie)) == anna
-        assert reports.customer_of(connection, rows.project_id, (unknown,)) is None
+        assert holders.customer_of(connection, rows.project_id, (unknown, cookie)) == bert
+        assert holders.customer_of(connection, rows.project_id, (*ANNA, cookie)) == anna
+        assert holders.customer_of(connection, rows.project_id, (unknown,)) is None
     assert found(rows, EventFilter(customer=(unknown, cookie))) == [his]
     assert found(rows, EventFilter(customer=(*ANNA, cookie))) == [hers]
 
@@ -263,6 +296,18 @@ def test_what_reads_cannot_write_on_postgresql(rows: Rows) -> None:
         pytest.skip("SQLite knows no transaction that only reads")
     with pytest.raises(Exception, match="read-only transaction"), reading(rows.engine) as connection:
         connection.execute(text("DELETE FROM events"))
+
+
+def test_a_single_question_asks_for_no_transaction_and_leaves_no_mark_on_the_next_one(rows: Rows) -> None:
+    if rows.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has only such transactions as cost nothing")
+
+    def began(*, once: bool) -> set[Any]:
+        """When the transactions of two statements began."""
+        with reading(rows.engine, once=once) as connection:
+            return {connection.execute(text("SELECT now()")).scalar() for _ in range(2)}
+
+    assert [len(began(once=once)) for once in (True, False, True, False)] == [2, 1, 2, 1]
 
 
 # -- events as text -------------------------------------------------------------------------------
@@ -358,6 +403,33 @@ def test_what_is_no_moment_is_a_value_error(text: str) -> None:
             moment_us(text)
 
 
+@pytest.mark.parametrize(
+    "time_us",
+    [moment_us("2000-01-01"), moment_us("2026-02-28T23:59:59.999999Z"), T0 + 1, T0 - T0 % 60_000_000 + 5],
+)
+def test_events_tell_their_times_as_everybody_does(time_us: int) -> None:
+    later_us = time_us + 59_000_001
+    told = json.loads(export.event_json(EVENT._replace(occurred_us=time_us, received_us=later_us)))
+
+    assert (told["occurred_at"], told["received_at"]) == (iso(time_us), iso(later_us))
+
+
+def test_minutes_that_were_told_of_are_forgotten_in_time() -> None:
+    for minute in range(10_000):
+        time_us = T0 + minute * 60_000_000
+        told = json.loads(export.event_json(EVENT._replace(occurred_us=time_us)))
+        assert told["occurred_at"] == iso(time_us)
+
+    assert len(export._MINUTES) <= export._MOST_MINUTES + 1
+
+
+def test_lines_of_some_events_are_those_of_each() -> None:
+    some = [EVENT, EVENT._replace(id=8, campaign=None, properties='{"é":1}')]
+
+    assert export.event_lines(some) == b"".join(f"{export.event_json(each)}\n".encode() for each in some)
+    assert export.event_lines([]) == b""
+
+
 def test_a_moment_is_written_with_all_its_microseconds() -> None:
     assert iso(0) == "1970-01-01T00:00:00.000000Z"
     assert iso(moment_us("2026-11-23T23:59:59.999999Z")) == "2026-11-23T23:59:59.999999Z"
@@ -371,18 +443,40 @@ def test_ids_come_by_kind_with_the_most_recently_used_one_last(rows: Rows) -> No
     rows.customer({"cookie": "other"})
 
     with reading(rows.engine) as connection:
-        found = reports.ids_of(connection, anna)
+        known = holders.find_holder(connection, rows.project_id, ANNA)
 
-    assert found == {"cookie": ["old", "middle", "a-new"], "registered": ["anna"]}
+    assert known is not None
+    assert known.number == anna
+    assert known.values() == {"cookie": ["old", "middle", "a-new"], "registered": ["anna"]}
+    assert [each.value for each in known.ids] == ["old", "middle", "a-new", "anna"]
+    assert known.properties == []
 
 
-def test_properties_come_as_the_json_that_was_kept(rows: Rows) -> None:
-    anna = rows.customer(properties={"name": "Anna", "age": 41, "tags": [1, None]})
+def test_properties_come_as_the_json_that_was_kept_in_the_order_of_their_names(rows: Rows) -> None:
+    rows.customer({"registered": "anna"}, {"name": "Anna", "age": 41, "tags": [1, None]})
+    rows.customer({"registered": "bert"}, {"name": "Bert"})
+
+    with reading(rows.engine, once=True) as connection:
+        known = holders.find_holder(connection, rows.project_id, ANNA)
+
+    assert known is not None
+    found = [(each.name, each.value) for each in known.properties]
+    assert found == [("age", "41"), ("name", '"Anna"'), ("tags", "[1, null]")]
+
+
+def test_of_several_ids_the_first_that_anybody_holds_tells_of_whom_everything_is(rows: Rows) -> None:
+    rows.customer({"registered": "anna"}, {"name": "Anna"})
+    bert = rows.customer({"cookie": "k1"}, {"name": "Bert"})
+    unknown, cookie = ExternalId("registered", "nobody"), ExternalId("cookie", "k1")
 
     with reading(rows.engine) as connection:
-        found = reports.properties_of(connection, anna)
+        known = holders.find_holder(connection, rows.project_id, (unknown, cookie, *ANNA))
+        nobody = holders.find_holder(connection, rows.project_id, (unknown,))
 
-    assert found == {"age": "41", "name": '"Anna"', "tags": "[1, null]"}
+    assert known is not None
+    assert (known.number, known.values()) == (bert, {"cookie": ["k1"]})
+    assert [each.value for each in known.properties] == ['"Bert"']
+    assert nobody is None
 
 
 # -- rejections -----------------------------------------------------------------------------------

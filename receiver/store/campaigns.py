@@ -7,7 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from receiver.domain.funnels import Delays, Reached
 from receiver.domain.moments import DAY_US
@@ -125,7 +138,7 @@ def _reached_of(
         .group_by(counted.campaign, counted.stages)
     )
     found: dict[str, dict[int, int]] = {}
-    for campaign, stages, letters in connection.execute(query):
+    for campaign, stages, letters in connection.execute(query).all():
         found.setdefault(campaign, {})[stages] = int(letters)
     return found
 
@@ -173,17 +186,31 @@ def is_known(connection: Connection, project_id: int, campaign: str) -> bool:
 
 def find_campaign(connection: Connection, project_id: int, campaign: str, *, now_us: int) -> Campaign | None:
     """What is counted of the campaign; None where there is neither an event nor a mailing of it."""
-    if not is_known(connection, project_id, campaign):
+    values = {"project_id": project_id, "campaign": campaign}
+    statuses = [
+        StatusRow(status, stage, int(times), first, last)
+        for status, stage, times, first, last in connection.execute(_STATUSES, values).all()
+    ]
+    sent = {State(state): number for state, number in connection.execute(_MAILINGS, values).all()}
+    if not statuses and not sent:
         return None
-    statuses = _statuses(connection, project_id, campaign)
-    sent = _mailings(connection, project_id, campaign)
-    silent = _silent(connection, project_id, campaign, now_us)
-    reached = _reached(connection, project_id, campaign)
-    delays = _delays(connection, project_id, campaign)
-    return Campaign(campaign, statuses, reached, delays, sent, silent)
+    reached: dict[str, dict[int, int]] = {}
+    for variation, stages, letters in connection.execute(_REACHED, values).all():
+        reached.setdefault(variation, {})[stages] = letters
+    delays: dict[str, dict[tuple[str, str, int], int]] = {}
+    for variation, since, stage, bucket, letters in connection.execute(_DELAYS, values).all():
+        delays.setdefault(variation, {})[since, stage, bucket] = letters
+    return Campaign(campaign, statuses, reached, delays, sent, _silent(connection, values, now_us))
 
 
-def _statuses(connection: Connection, project_id: int, campaign: str) -> list[StatusRow]:
+# -- their statements, made once: it takes longer to build one than to run it ----------------------
+
+
+def _of_campaign(counted: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return counted.project_id == bindparam("project_id"), counted.campaign == bindparam("campaign")
+
+
+def _by_word() -> Select[Any]:
     kinds = event_kinds.c
     each = (
         select(
@@ -193,65 +220,49 @@ def _statuses(connection: Connection, project_id: int, campaign: str) -> list[St
             _of_events(func.min(events.c.occurred_us)).label("first_us"),
             _of_events(func.max(events.c.occurred_us)).label("last_us"),
         )
-        .where(kinds.project_id == project_id, kinds.campaign == campaign, kinds.events > 0)
+        .where(*_of_campaign(kinds), kinds.events > 0)
         .subquery()
     )
     number = func.sum(each.c.events)
-    query = (
+    return (
         select(each.c.status, each.c.stage, number, func.min(each.c.first_us), func.max(each.c.last_us))
         .group_by(each.c.status, each.c.stage)
         .order_by(number.desc(), func.min(each.c.first_us), each.c.status)
     )
-    return [
-        StatusRow(status, stage, int(times), first, last)
-        for status, stage, times, first, last in connection.execute(query)
-    ]
 
 
-def _reached(connection: Connection, project_id: int, campaign: str) -> dict[str, dict[int, int]]:
-    counted = campaign_letters.c
-    query = (
-        select(counted.variation, counted.stages, counted.letters)
-        .where(counted.project_id == project_id, counted.campaign == campaign, counted.letters > 0)
-        .order_by(counted.variation)
-    )
-    found: dict[str, dict[int, int]] = {}
-    for variation, stages, letters in connection.execute(query):
-        found.setdefault(variation, {})[stages] = letters
-    return found
+_STATUSES = _by_word()
+_MAILINGS = select(campaign_mailings.c.state, campaign_mailings.c.mailings).where(
+    *_of_campaign(campaign_mailings.c), campaign_mailings.c.mailings > 0
+)
+_REACHED = (
+    select(campaign_letters.c.variation, campaign_letters.c.stages, campaign_letters.c.letters)
+    .where(*_of_campaign(campaign_letters.c), campaign_letters.c.letters > 0)
+    .order_by(campaign_letters.c.variation)
+)
+_DELAYS = select(
+    *[campaign_delays.c[name] for name in ("variation", "since", "stage", "bucket", "letters")]
+).where(*_of_campaign(campaign_delays.c), campaign_delays.c.letters > 0)
 
 
-def _delays(
-    connection: Connection, project_id: int, campaign: str
-) -> dict[str, dict[tuple[str, str, int], int]]:
-    counted = campaign_delays.c
-    query = select(counted.variation, counted.since, counted.stage, counted.bucket, counted.letters).where(
-        counted.project_id == project_id, counted.campaign == campaign, counted.letters > 0
-    )
-    found: dict[str, dict[tuple[str, str, int], int]] = {}
-    for variation, since, stage, bucket, letters in connection.execute(query):
-        found.setdefault(variation, {})[since, stage, bucket] = letters
-    return found
-
-
-def _mailings(connection: Connection, project_id: int, campaign: str) -> dict[State, int]:
-    counted = campaign_mailings.c
-    query = select(counted.state, counted.mailings).where(
-        counted.project_id == project_id, counted.campaign == campaign, counted.mailings > 0
-    )
-    return {State(state): number for state, number in connection.execute(query)}
-
-
-def _silent(connection: Connection, project_id: int, campaign: str, now_us: int) -> dict[int, int]:
-    """By age.  Reads every silent mailing of the campaign, in their index alone."""
-    columns = mailings.c
-    heard_us = func.coalesce(columns.heard_us, columns.settled_us)
+def _by_age() -> Select[*tuple[Any, ...]]:
+    heard_us = func.coalesce(mailings.c.heard_us, mailings.c.settled_us)
     # Not by groups, which SQLite would sort them for.
-    older = [func.count().filter(heard_us <= now_us - days * DAY_US) for days in AGES[1:]]
-    query = select(func.count(), *older).where(
-        columns.project_id == project_id,
-        columns.campaign == campaign,
+    older = [
+        func.count().filter(heard_us <= bindparam(f"before_{days}", type_=BigInteger)) for days in AGES[1:]
+    ]
+    numbers: list[ColumnElement[int]] = [func.count(), *older]
+    return select(*numbers).where(
+        *_of_campaign(mailings.c),
         literal_column(MORE_TO_COME),  # in the very words of the index
     )
-    numbers = *connection.execute(query).one(), 0
+
+
+_SILENT = _by_age()
+
+
+def _silent(connection: Connection, values: Mapping[str, Any], now_us: int) -> dict[int, int]:
+    """By age.  Reads every silent mailing of the campaign, in their index alone."""
+    before = {f"before_{days}": now_us - days * DAY_US for days in AGES[1:]}
+    numbers = *connection.execute(_SILENT, {**values, **before}).one(), 0
     return {age: number - rest for age, (number, rest) in zip(AGES, pairwise(numbers), strict=True)}

@@ -2,19 +2,31 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import cache
 from json import loads
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, bindparam, literal_column, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 
 from receiver.domain.commands import ExternalId
 from receiver.store import reports
 from receiver.store.event_places import EventFilter
+from receiver.store.holders import HeldId, Property, find_holder
 from receiver.store.letters import MailingRow
 from receiver.store.mailings import State
 from receiver.store.reports import EventRow, Position
 from receiver.store.suppressions import SuppressionRow
-from receiver.store.tables import customer_ids, customer_properties, customers, mailings, suppressions
+from receiver.store.tables import customers, mailings, suppressions
 from receiver.store.writes import Source
 
 MOST = 1000
@@ -23,22 +35,6 @@ MOST = 1000
 
 MERGE = "merge"
 ID_MOVED = "id_moved"
-
-
-class HeldId(NamedTuple):
-    """An ID that the customer has now; *used_us* is as receiver.domain.identity.Holding has it."""
-
-    kind: str
-    value: str
-    used_us: int
-
-
-class Property(NamedTuple):
-    """*value* is a JSON text; it holds since *updated_us*."""
-
-    name: str
-    value: str
-    updated_us: int
 
 
 class Known(NamedTuple):
@@ -106,23 +102,24 @@ def story(
 ) -> Story | None:
     """Everything about who holds the ID *who* now, with at most *limit* entries of the timeline from behind
     *after*; None where nobody holds it."""
-    customer = reports.customer_of(connection, project_id, (who,))
-    if customer is None:
+    holder = find_holder(connection, project_id, (who,))
+    if holder is None:
         return None
+    customer = holder.number
     traces = _traces(connection, project_id, who)
     # Of a merge the trace moves on with all events: so it leads to everybody without an index for it.
     sources = [loads(trace.properties)["source"] for trace in traces if trace.type == MERGE]
     found = map(Known._make, connection.execute(_KNOWN, {"numbers": [customer, *sources]}))
     known = {each.id: each for each in found}
     timeline, following = _timeline(connection, project_id, who, customer, after, limit)
-    of_customer = {"customer": customer}
+    suppressed = connection.execute(_SUPPRESSIONS, {"customer": customer})
     return Story(
         known.pop(customer),
-        [HeldId._make(row) for row in connection.execute(_IDS, of_customer)],
-        [Property._make(row) for row in connection.execute(_PROPERTIES, of_customer)],
+        holder.ids,
+        holder.properties,
         traces,
         [each for each in known.values() if each.merged_into is not None],
-        [SuppressionRow._make(row) for row in connection.execute(_SUPPRESSIONS, of_customer)],
+        [SuppressionRow._make(row) for row in suppressed],
         timeline,
         following,
     )
@@ -130,16 +127,6 @@ def story(
 
 # Made once: it takes longer to build such a statement than to run it.
 _CUSTOMER = bindparam("customer", type_=BigInteger)
-_IDS = (
-    select(*[customer_ids.c[name] for name in HeldId._fields])
-    .where(customer_ids.c.customer_id == _CUSTOMER)
-    .order_by(customer_ids.c.kind, customer_ids.c.used_us, customer_ids.c.value)
-)
-_PROPERTIES = (
-    select(*[customer_properties.c[name] for name in Property._fields])
-    .where(customer_properties.c.customer_id == _CUSTOMER)
-    .order_by(customer_properties.c.name)
-)
 _SUPPRESSIONS = (
     select(*[suppressions.c[name] for name in SuppressionRow._fields])
     .where(suppressions.c.customer_id == _CUSTOMER)
@@ -210,17 +197,29 @@ _MOMENTS = union_all(
     ]
 ).subquery("moments")
 _MOMENT = _MOMENTS.c.at_us, _MOMENTS.c.id, _MOMENTS.c.step
-_NEWEST = select(_MOMENTS).order_by(*[column.desc() for column in _MOMENT])
+
+
+@cache
+def _newest(behind: tuple[str, ...]) -> Select[Any]:
+    """The newest moments of the customer, ``most`` of them, from behind those *behind* which are named."""
+    query = select(_MOMENTS).order_by(*[column.desc() for column in _MOMENT])
+    values = [bindparam(name, type_=column.type) for name, column in zip(behind, _MOMENT, strict=False)]
+    if len(values) == 1:
+        # Of the same time, moments of letters stand below events.
+        query = query.where(_MOMENTS.c.at_us <= values[0])
+    elif values:
+        query = query.where(tuple_(*_MOMENT) < tuple_(*values))
+    return query.limit(bindparam("most", type_=Integer))
 
 
 def _moments(connection: Connection, customer: int, after: Place | None, limit: int) -> list[Moment]:
-    query = _NEWEST.limit(limit)
+    behind: dict[str, Any] = {}
     if after is not None and after.event:
-        # Of the same time, moments of letters stand below events.
-        query = query.where(_MOMENTS.c.at_us <= after.at_us)
+        behind = {"after_us": after.at_us}
     elif after is not None:
-        query = query.where(tuple_(*_MOMENT) < (after.at_us, after.mailing, after.step))
+        behind = {"after_us": after.at_us, "after_mailing": after.mailing, "after_step": after.step}
+    values = {"customer": customer, "most": limit, **behind}
     return [
         Moment(at_us, Step(number), MailingRow._make(row))
-        for at_us, number, *row in connection.execute(query, {"customer": customer})
+        for at_us, number, *row in connection.execute(_newest(tuple(behind)), values)
     ]

@@ -5,16 +5,17 @@ given when few arrived also a variation, when it arrived, and words that more ki
 asked one by one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import Connection
 
 from receiver.domain.commands import ExternalId
 from receiver.domain.properties import PropertyEquals, fragments
+from receiver.store import event_statements
+from receiver.store.event_statements import Shape, Way
 from receiver.store.kinds import kinds_of, time_of
-from receiver.store.tables import events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,46 +53,41 @@ class Place(NamedTuple):
     """Where in an index events are looked for.
 
     Attributes:
-        conditions: those that the index answers.
-        in_order: it gives them in the order of their times.
+        values: by the names of the shape, and of the project.
         kinds: the index has each of these by itself; None where kinds do not matter.
         since_us, until_us: bounds of their times.
-        searched: conditions that the index does not answer.
     """
 
-    conditions: list[ColumnElement[bool]]
-    in_order: bool
+    shape: Shape
+    values: Mapping[str, Any]
     kinds: list[int] | None
     since_us: int
     until_us: int
-    searched: list[ColumnElement[bool]]
+
+    @property
+    def is_searched(self) -> bool:
+        """Events must be looked into one by one."""
+        return event_statements.is_searched(self.shape)
 
 
 NEVER_US = 2**63 - 1
 
 
-def place_of(
-    connection: Connection, project_id: int, wanted: EventFilter, own: Sequence[ColumnElement[bool]]
-) -> Place:
-    """Where the events are that are *wanted*; *own* says which those of its customer or its letter are."""
+def place_of(connection: Connection, project_id: int, wanted: EventFilter) -> Place:
+    """Where the events are that are *wanted*."""
+    values = dict(_values(wanted))
+    shape = Shape(connection.dialect.name, tuple(values), Way.TIME)
+    kinds = None
+    if wanted.customer or wanted.mailing is not None:
+        shape = shape._replace(way=Way.OWN)
+    elif _few_arrived(connection, shape, values):
+        shape = shape._replace(way=Way.ARRIVED)
+    elif not values.keys().isdisjoint(_WORDS):
+        kinds = _kinds(connection, project_id, wanted)
+        shape = shape._replace(way=Way.TIME if kinds is None else Way.KINDS)
     since_us = 0 if wanted.since_us is None else wanted.since_us
     until_us = NEVER_US if wanted.until_us is None else wanted.until_us
-    words, having = list(_words(wanted)), list(_having(connection, wanted))
-    if not own and _few_arrived(connection, wanted):
-        # As these are to be found by when they arrived, no index shall help that begins with the project.
-        ours = events.c.project_id + 0 == project_id
-        arrived = list(_arrived(events.c.received_us, wanted))
-        return Place([ours, *arrived, *words, *_others(wanted)], False, None, since_us, until_us, having)
-    # Likewise: SQLite, which has no statistics, takes a period for narrow.
-    others = [*_others(wanted), *_arrived(events.c.received_us + 0, wanted)]
-    if own:
-        # They are few.  Without the project, or SQLite takes an index that begins with it.
-        return Place([*own, *words, *others], True, None, since_us, until_us, having)
-    kinds = _kinds(connection, project_id, wanted) if words else None
-    if kinds is not None:
-        return Place([], False, kinds, since_us, until_us, [*others, *having])
-    ours = events.c.project_id == project_id
-    return Place([ours], True, None, since_us, until_us, [*words, *others, *having])
+    return Place(shape, {**values, "project_id": project_id}, kinds, since_us, until_us)
 
 
 def time_at(
@@ -111,10 +107,37 @@ def time_at(
         return time_of(
             connection, place.kinds, number, since_us=since_us, until_us=until_us, oldest_first=oldest_first
         )
-    time = events.c.occurred_us
-    query = select(time).where(*place.conditions, time >= since_us, time < until_us)
-    query = query.order_by(time if oldest_first else time.desc())
-    return connection.execute(query.offset(number - 1).limit(1)).scalar()
+    bounds = {"since_us": since_us, "until_us": until_us, "before": number - 1}
+    query = event_statements.times(place.shape, oldest_first=oldest_first)
+    return connection.execute(query, {**place.values, **bounds}).scalar()
+
+
+_WORDS = ("types", "campaign", "status", "stage")
+"""What makes a kind of event."""
+
+_AS_THEY_ARE = ("campaign", "status", "stage", "variation", "received_since_us", "received_until_us")
+
+
+def _values(wanted: EventFilter) -> Iterator[tuple[str, Any]]:
+    """All but the times, with the names of `Shape`."""
+    yield from values_of_ids(wanted.customer).items()
+    if wanted.mailing is not None:
+        yield "mailing_id", wanted.mailing
+    if wanted.types:
+        yield "types", wanted.types
+    for name in _AS_THEY_ARE:
+        if (value := getattr(wanted, name)) is not None:
+            yield name, value
+    if wanted.property is not None:
+        for place, text in enumerate(fragments(wanted.property)):
+            yield f"text_{place}", text
+
+
+def values_of_ids(ids: Sequence[ExternalId]) -> dict[str, str]:
+    """For `event_statements.holder`."""
+    return {
+        f"{name}_{place}": each for place, of_it in enumerate(ids) for name, each in of_it._asdict().items()
+    }
 
 
 def _kinds(connection: Connection, project_id: int, wanted: EventFilter) -> list[int] | None:
@@ -122,41 +145,9 @@ def _kinds(connection: Connection, project_id: int, wanted: EventFilter) -> list
     return kinds_of(connection, project_id, types=wanted.types, **words)
 
 
-def _words(wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
-    """What makes a kind of event."""
-    if wanted.types:
-        yield events.c.type.in_(wanted.types)
-    if wanted.campaign is not None:
-        yield events.c.campaign == wanted.campaign
-    if wanted.status is not None:
-        yield events.c.status == wanted.status
-    if wanted.stage is not None:
-        yield events.c.stage == wanted.stage
-
-
-def _others(wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.variation is not None:
-        yield events.c.variation == wanted.variation
-
-
-def _few_arrived(connection: Connection, wanted: EventFilter) -> bool:
-    conditions = list(_arrived(events.c.received_us, wanted))
-    if not conditions:
+def _few_arrived(connection: Connection, shape: Shape, values: Mapping[str, Any]) -> bool:
+    if values.keys().isdisjoint(("received_since_us", "received_until_us")):
         return False
-    query = select(events.c.received_us).where(*conditions).order_by(events.c.received_us)
-    return connection.execute(query.offset(ARRIVED).limit(1)).scalar() is None
-
-
-def _arrived(time: ColumnElement[int], wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.received_since_us is not None:
-        yield time >= wanted.received_since_us
-    if wanted.received_until_us is not None:
-        yield time < wanted.received_until_us
-
-
-def _having(connection: Connection, wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
-    """It may have the property; receiver.domain.properties has the last word."""
-    if wanted.property is not None:
-        position = func.instr if connection.dialect.name == "sqlite" else func.strpos
-        texts = fragments(wanted.property)
-        yield or_(*[position(events.c.properties, text) > 0 for text in texts])
+    return (
+        connection.execute(event_statements.arrivals(shape), {**values, "before": ARRIVED}).scalar() is None
+    )

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from json.encoder import encode_basestring
 
-from receiver.domain.moments import iso
-from receiver.store.reports import EventRow, Fields
+from receiver.domain.moments import SECOND_US, iso
+from receiver.store.event_rows import EventRow, Fields
 
 COLUMNS = (
     "id",
@@ -52,12 +52,29 @@ def event_json(event: Fields) -> str:
         properties,
         variation,
     ) = event
+    occurred, received = occurred_us // SECOND_US, received_us // SECOND_US
+    # The times are as `iso` has them, whose two calls would take a fifth of the time of an export.
     return (
         f'{{"id":{number},"customer":{customer},"customer_ids":{ids},"type":{quoted(event_type)}'
-        f',"occurred_at":"{iso(occurred_us)}","received_at":"{iso(received_us)}"'
+        f',"occurred_at":"{_MINUTES[occurred // 60]}{_SECONDS[occurred % 60]}{str(occurred_us)[-6:]}Z"'
+        f',"received_at":"{_MINUTES[received // 60]}{_SECONDS[received % 60]}{str(received_us)[-6:]}Z"'
         f'{_words(source, campaign, status, stage)},"mailing":{quoted(mailing)}{_end(tied, variation)}'
         f',"properties":{properties}}}'
     )
+
+
+class _Minutes(dict[int, str]):
+    """By their number since 1970: ``2026-11-23T09:30``."""
+
+    def __missing__(self, number: int) -> str:
+        if len(self) > _MOST_MINUTES:
+            self.clear()
+        return self.setdefault(number, iso(number * 60 * SECOND_US)[: len("2026-11-23T09:30")])
+
+
+_MOST_MINUTES = 4096
+_MINUTES = _Minutes()
+_SECONDS = tuple(f":{second:02}." for second in range(60))
 
 
 # The same few words in most events.
@@ -72,6 +89,14 @@ def _words(source: str, campaign: str | None, status: str | None, stage: str | N
 @lru_cache(maxsize=4096)
 def _end(tied: str | None, variation: str | None) -> str:
     return f',"tied":{quoted(tied)},"variation":{quoted(variation)}'
+
+
+def event_lines(some: Iterable[Fields]) -> bytes:
+    """A line of JSON for each event.
+
+    Of a few at a time: bytes are made of their texts while these are still in the processor's cache.
+    """
+    return "\n".join([*map(event_json, some), ""]).encode()
 
 
 def json_lines(pages: Iterable[Iterable[str]]) -> Iterator[str]:

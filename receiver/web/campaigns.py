@@ -11,7 +11,12 @@ from receiver.store.series import MOST_ROWS, TooLong, find_series
 from receiver.web import answers
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller
-from receiver.web.campaign_documents import CampaignsDocument, FunnelDocument, SeriesDocument
+from receiver.web.campaign_documents import (
+    CampaignsDocument,
+    FunnelDocument,
+    SeriesDocument,
+    series_json,
+)
 from receiver.web.campaign_questions import (
     CampaignsQuestion,
     FunnelQuestion,
@@ -74,11 +79,11 @@ def timeseries(request: Request[State], caller: Caller, question: SeriesQuestion
             "The series is too long; `errors` says what to do.",
             [{"parameter": "bucket", "detail": too_long(series)}],
         )
-    document = SeriesDocument.of(reference, wanted, series)
     if question.format == "csv":
+        document = SeriesDocument.of(reference, wanted, series)
         table = series_csv(document, by_variation=question.variations)
         return answers.streamed([table], _CSV, "timeseries.csv")
-    return answers.document(document)
+    return Response(series_json(reference, wanted, series), media_type="application/json")
 
 
 _CSV = "text/csv"

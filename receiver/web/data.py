@@ -4,6 +4,8 @@ Soft IDs are lists, the most recently used one last.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,7 +18,8 @@ from receiver.store import customers, export, reports
 from receiver.store.customers import Column, Customer
 from receiver.store.engine import Fault, fault
 from receiver.store.event_places import EventFilter
-from receiver.store.reports import EventRow, Fields
+from receiver.store.event_rows import Part, short
+from receiver.store.holders import customer_of, find_holder
 from receiver.web import answers
 from receiver.web.answers import NO_PERMISSION, Operation, vendor_error, vendor_errors
 from receiver.web.auth import Action, Caller, Refusal
@@ -43,52 +46,53 @@ PREFIX = "/data/v2/projects/{project_token}/customers/"
 
 def customer_events(request: Request[State], caller: Caller, question: CustomerEventsQuestion) -> Response:
     """Events of the types that were asked for, the oldest first unless told."""
-    with reports.reading(request.state["engine"]) as connection:
-        if reports.customer_of(connection, caller.project_id, question.customer_ids) is None:
-            return _no_customer()
-    pages = reports.all_events(
-        request.state["engine"],
-        caller.project_id,
-        EventFilter(customer=question.customer_ids, types=tuple(question.event_types)),
-        _event_json,
-        limit=question.limit,
-        skip=question.skip or 0,
-        oldest_first=question.order != "desc",
-    )
-    texts = export.json_array('{"success":true,"data":[', pages, "]}")
-    return answers.streamed(texts, "application/json")
+    wanted = EventFilter(customer=question.customer_ids, types=tuple(question.event_types))
+    part = Part(None, question.limit, question.skip or 0, question.order != "desc")
+    pages = _pages(request, caller, wanted, part)
+    first = next(pages, [])
+    if not first:
+        with reports.reading(request.state["engine"], once=True) as connection:
+            if customer_of(connection, caller.project_id, question.customer_ids) is None:
+                return _no_customer()
+    return _array('{"success":true,"data":[', chain([first], pages))
 
 
 def export_one(request: Request[State], caller: Caller, question: CustomerQuestion) -> Response:
     """Everything that is known of one customer: IDs, properties, all events."""
-    with reports.reading(request.state["engine"]) as connection:
-        customer = reports.customer_of(connection, caller.project_id, question.customer_ids)
-        if customer is None:
-            return _no_customer()
-        ids = reports.ids_of(connection, customer)
-        properties = reports.properties_of(connection, customer)
-    settings = request.state["settings"]
+    with reports.reading(request.state["engine"], once=True) as connection:
+        known = find_holder(connection, caller.project_id, question.customer_ids)
+    if known is None:
+        return _no_customer()
+    settings, ids = request.state["settings"], known.values()
     kinds = [*settings.hard_ids, *settings.soft_ids, *ids]
     known_ids = json.dumps({kind: id_value(kind, ids, settings) for kind in kinds})
-    known_properties = ",".join(f"{export.quoted(name)}:{value}" for name, value in properties.items())
-    pages = reports.all_events(
-        request.state["engine"],
-        caller.project_id,
-        EventFilter(customer=question.customer_ids),
-        _event_json,
-        oldest_first=True,
-    )
+    known_properties = ",".join(f"{export.quoted(name)}:{value}" for name, value, _ in known.properties)
     head = f'{{"success":true,"ids":{known_ids},"properties":{{{known_properties}}},"events":['
-    return answers.streamed(export.json_array(head, pages, "]}"), "application/json")
+    wanted = EventFilter(customer=question.customer_ids)
+    return _array(head, _pages(request, caller, wanted, Part(oldest_first=True)))
+
+
+def _pages(request: Request[State], caller: Caller, wanted: EventFilter, part: Part) -> Iterator[list[str]]:
+    return reports.read_pages(request.state["engine"], caller.project_id, wanted, short(_events_json), part)
+
+
+def _array(head: str, pages: Iterator[list[str]]) -> Response:
+    """*pages* as a JSON array behind *head*: sent at once where they are only one, as nearly always."""
+    end = "]}"
+    texts = export.json_array(head, pages, end)
+    first = list(islice(texts, 2))
+    if len(first) < 2 or first[1] == end:
+        return Response("".join(first), media_type="application/json")
+    return answers.streamed(chain(first, texts), "application/json")
 
 
 def attributes(request: Request[State], caller: Caller, question: AttributesQuestion) -> Response:
     """Single properties and IDs, answered one by one in the order of the question."""
-    with reports.reading(request.state["engine"]) as connection:
-        number = reports.customer_of(connection, caller.project_id, question.customer_ids)
-        if number is None:
-            return _no_customer()
-        customer = Customer(reports.ids_of(connection, number), reports.properties_of(connection, number))
+    with reports.reading(request.state["engine"], once=True) as connection:
+        known = find_holder(connection, caller.project_id, question.customer_ids)
+    if known is None:
+        return _no_customer()
+    customer = Customer(known.values(), {each.name: each.value for each in known.properties})
 
     def result(asked: Attribute) -> str:
         column = asked.column()
@@ -138,11 +142,13 @@ def _no_customer() -> Response:
     return vendor_errors(404, {"_global": ["Customer does not exist"]})
 
 
-def _event_json(fields: Fields) -> str:
-    event = EventRow._make(fields)
-    return (
-        f'{{"type":{export.quoted(event.type)},"timestamp":{event.occurred_us / 1e6}'
-        f',"properties":{event.properties}}}'
+def _events_json(some: Iterable[tuple[int, str, int, str]]) -> str:
+    """Of the fields of short events."""
+    return ",".join(
+        [
+            f'{{"type":{export.quoted(name)},"timestamp":{occurred_us / 1e6},"properties":{properties}}}'
+            for _, name, occurred_us, properties in some
+        ]
     )
 
 

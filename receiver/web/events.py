@@ -1,12 +1,12 @@
 """Events under ``/v1``: a page of them as JSON, or all as a file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.store import export, parquet, reports
-from receiver.store.reports import EventRow, Fields, Made
+from receiver.store.event_rows import EventRow, Fields, Made, Part, whole
 from receiver.web import answers
 from receiver.web.answers import Operation, problem
 from receiver.web.auth import Action, Caller
@@ -47,23 +47,32 @@ def events(request: Request[State], caller: Caller, question: EventsQuestion) ->
         return answers.streamed_bytes(parts, _PARQUET, "events.parquet")
     if question.format == "csv":
         return answers.streamed(export.csv_lines(pages(export.cells)), _CSV, "events.csv")
-    return answers.streamed(export.json_lines(pages(export.event_json)), _JSONL, "events.jsonl")
+    lines = reports.read_pages(
+        request.state["engine"],
+        caller.project_id,
+        question.filter(),
+        whole(export.event_lines),
+        _part(question, question.limit),
+    )
+    return answers.streamed_bytes(map(b"".join, lines), _JSONL, "events.jsonl")
 
 
 def _page(request: Request[State], caller: Caller, question: EventsQuestion) -> Response:
-    oldest_first = question.order == "oldest"
-    with reports.reading(request.state["engine"]) as connection:
-        page = reports.events_page(
-            connection,
-            caller.project_id,
-            question.filter(),
-            after=question.cursor and question.cursor.position,
-            limit=question.limit or 100,
-            oldest_first=oldest_first,
-        )
-    following = export.quoted(event_cursor(page.next, oldest_first=oldest_first))
-    texts = export.json_array('{"data":[', [map(export.event_json, page.rows)], f'],"next":{following}}}')
-    return Response("".join(texts), media_type="application/json")
+    wanted, part = question.filter(), _part(question, question.limit or 100)
+    with reports.reading(request.state["engine"], once=reports.is_one_statement(wanted)) as connection:
+        page = reports.read_page(connection, caller.project_id, wanted, whole(_listed), part)
+    following = export.quoted(event_cursor(page.next, oldest_first=part.oldest_first))
+    text = f'{{"data":[{",".join(page.made)}],"next":{following}}}'
+    return Response(text, media_type="application/json")
+
+
+def _part(question: EventsQuestion, limit: int | None) -> Part:
+    after = question.cursor and question.cursor.position
+    return Part(after, limit, oldest_first=question.order == "oldest")
+
+
+def _listed(some: Iterable[Fields]) -> str:
+    return ",".join(map(export.event_json, some))
 
 
 OPERATIONS = (

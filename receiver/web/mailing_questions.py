@@ -8,9 +8,9 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection
 
 from receiver.domain.moments import DAY_US
+from receiver.store.holders import customer_of
 from receiver.store.letters import MailingFilter
 from receiver.store.mailings import Kind, State
-from receiver.store.reports import customer_of
 from receiver.store.suppressions import SuppressionFilter
 from receiver.web.questions import Customer, CustomerIds, PageSize, Parameters, Text
 
