@@ -14,6 +14,7 @@ from sqlalchemy import Engine, exc, text
 from receiver.store.engine import Fault, connect, fault, problems
 from receiver.store.migrations import migrate
 from receiver.store.tables import metadata
+from tests.databases import PostgresqlServer
 
 
 @pytest.fixture
@@ -90,6 +91,44 @@ def test_a_server_that_is_not_there_is_said_in_one_line() -> None:
     assert "\n" not in problem
     assert "secret" not in problem
     assert "refused" in problem
+
+
+def test_a_connection_that_ended_while_it_lay_idle_is_replaced(
+    postgresql_server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.store.engine._IDLE_SECONDS", 0)
+    engine = connect(postgresql_server.url("postgres"), pool_size=1)
+    number = text("SELECT pg_backend_pid()")
+    with engine.connect() as connection:
+        before = connection.execute(number).scalar_one()
+
+    other = connect(postgresql_server.url("postgres"))
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": before})
+    other.dispose()
+
+    with engine.connect() as connection:
+        after = connection.execute(number).scalar_one()
+    engine.dispose()
+    assert before != after
+
+
+def test_a_connection_that_was_used_just_now_is_not_asked_first(
+    postgresql_server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = connect(postgresql_server.url("postgres"), pool_size=1)
+    asked: list[object] = []
+    monkeypatch.setattr(engine.dialect, "do_ping", asked.append)
+
+    def use() -> int:
+        with engine.connect():
+            return len(asked)
+
+    monkeypatch.setattr("receiver.store.engine._IDLE_SECONDS", 600)
+    assert (use(), use(), use()) == (0, 0, 0)
+    monkeypatch.setattr("receiver.store.engine._IDLE_SECONDS", 0)
+    assert (use(), use()) == (1, 2)
+    engine.dispose()
 
 
 def test_a_new_sqlite_file_is_nobody_elses_to_read(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """The one engine: URL, pragmas, pool, time-outs, whether it can be used, and what a database error means."""
 
 import sqlite3
+import time
 from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from receiver.store import tables
 
 Problem = str
+
+# A connection of the pool that was used within that time stands, or its question fails as in any outage.
+_IDLE_SECONDS = 1.0
 
 _MOST_LOG_BYTES = 128 * 1024 * 1024
 
@@ -35,12 +40,11 @@ def connect(
         return _connect_sqlite(url, pool_size, wait_seconds, checkpoints)
     url = url.set(drivername="postgresql+psycopg")
     milliseconds = int(wait_seconds * 1000)
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(2, round(wait_seconds)),
             "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
@@ -52,6 +56,29 @@ def connect(
             "tcp_user_timeout": 20_000,
         },
     )
+    _ask_idle_connections(engine)
+    return engine
+
+
+def _ask_idle_connections(engine: Engine) -> None:
+    """Have a connection of the pool asked first whether it still stands, where it has lain idle.
+
+    What `pool_pre_ping` does each time, which takes as long as a small question.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_: object, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        if time.monotonic() - record.info.get("used", time.monotonic()) < _IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            # The pool throws all of them away, and makes a new one.
+            raise exc.InvalidatePoolError from None
 
 
 def _connect_sqlite(url: URL, pool_size: int, wait_seconds: float, checkpoints: bool) -> Engine:
