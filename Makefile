@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYNC := $(BIN)/uv sync --locked --inexact --quiet
 export UV_PROJECT_ENVIRONMENT := .venv
+# Compiled files are kept, or each of the many processes of the tests would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup serve test coverage check system bench demo
 
@@ -22,7 +24,7 @@ check: .venv/for-development
 	$(BIN)/ruff format --check && $(BIN)/ruff check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/uv lock --check && $(BIN)/hadolint Dockerfile
 
 system: .venv/for-development
-	$(BIN)/python -m pytest tests/system -n auto --maxprocesses=2 --dist loadfile
+	$(BIN)/python -m pytest tests/system -n auto --maxprocesses=2 --dist worksteal
 
 bench: .venv/for-benchmarks
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking && $(BIN)/python -m benchmarks.analysts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.copies import Copies
 from tests.databases import PostgresqlServer, running_postgresql
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ settings.register_profile(
     "receiver-ci", settings.get_profile("receiver"), derandomize=True, database=None, print_blob=True
 )
 settings.load_profile("receiver-ci" if os.environ.get("CI") else "receiver")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody here speaks TLS, but each new HTTP client, of processes too, would first read the certificates
+    of the whole world, for 50 ms."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("SSL_CERT_FILE", raising=False)
+        environment.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +62,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "receiver.db")
         yield f"sqlite:///{tmp_path}/receiver.db"
     else:
-        template = request.getfixturevalue("migrated_postgresql")
-        yield from _postgresql_copy(request.getfixturevalue("postgresql_server"), template)
+        copies: Copies = request.getfixturevalue("postgresql_copies")
+        name = copies.take()
+        yield request.getfixturevalue("postgresql_server").url(name)
+        copies.give_back(name)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +82,12 @@ def migrated_postgresql(postgresql_server: PostgresqlServer) -> str:
     name = postgresql_server.create_database()
     _migrate(postgresql_server.url(name))
     return name
+
+
+@pytest.fixture(scope="session")
+def postgresql_copies(postgresql_server: PostgresqlServer, migrated_postgresql: str) -> Copies:
+    """Where each test's migrated PostgreSQL database comes from."""
+    return Copies(postgresql_server, migrated_postgresql)
 
 
 @pytest.fixture

@@ -29,9 +29,7 @@ class PostgresqlServer:
 
         self._server = get_server(directory / "data", cleanup_mode="delete")
         self._names = (f"test_{number}" for number in count(1))
-        for setting in ("fsync", "full_page_writes"):
-            self._run("ALTER SYSTEM SET {} = off", setting)
-        self._run("SELECT pg_reload_conf()")
+        self.turn_off("fsync", "full_page_writes")
 
     def url(self, name: str) -> str:
         """The value of RECEIVER_DATABASE_URL for the database *name*."""
@@ -46,6 +44,12 @@ class PostgresqlServer:
     def drop_database(self, name: str) -> None:
         """Drop it, whoever is still connected."""
         self._run("DROP DATABASE {} WITH (FORCE)", name)
+
+    def turn_off(self, *settings: str) -> None:
+        """Settings that a running server can do without from now on."""
+        for setting in settings:
+            self._run("ALTER SYSTEM SET {} = off", setting)
+        self._run("SELECT pg_reload_conf()")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop and wait for the end: SIGINT ends sessions in order, SIGQUIT at once, as a crash would."""

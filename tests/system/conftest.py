@@ -21,6 +21,21 @@ WITHOUT_OPTILYZ = {"optilyz_api_key": f"{PRIVATE}-key", "optilyz_base_url": "htt
 """Settings of an account at an Optilyz that nobody reaches: letters are taken and wait."""
 
 
+LONGEST = ("test_the_repair_job", "test_sending", "test_outages", "test_openapi", "test_the_console")
+"""Modules in which tests take up to a minute each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that at the end no worker is alone with one of them."""
+    order = {f"{__package__}.{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(_module(item), len(order)))
+
+
+def _module(item: pytest.Item) -> str:
+    module = item.getparent(pytest.Module)
+    return module.obj.__name__ if module else ""
+
+
 class Installation(NamedTuple):
     """A migrated database, as RECEIVER_DATABASE_URL takes it, and the one project in it."""
 
