@@ -26,7 +26,7 @@ from receiver.store.sets import Ledger
 from receiver.store.tables import mailings, slots
 from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
-from tests.test_optilyz import Vendor, running_vendor, saying
+from tests.vendor import Vendor, running_vendor, saying
 
 DELETED = b'HTTP/1.1 200 Words\r\nContent-Length: 14\r\n\r\n{"deleted": 1}'
 

@@ -4,11 +4,10 @@ import gzip
 import json
 import logging
 import socket
-import struct
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -17,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.outbound.exchange import MAX_ANSWER_BYTES
 from receiver.outbound.optilyz import (
     MAX_MESSAGE,
     Answer,
@@ -32,115 +30,29 @@ from receiver.outbound.optilyz import (
     Unknown,
     Unreached,
 )
+from tests.vendor import (
+    BROKEN,
+    RESULTS,
+    Behave,
+    Vendor,
+    head,
+    more,
+    resetting,
+    running_vendor,
+    saying,
+    then_hanging,
+)
 
 KEY = "key-that-nobody-may-see"
 AUTOMATION = "64b0c0ffee0000000000abcd"
 LETTERS = b'{"addresses": [{"address": {"lastName": "Beispiel"}}, {"address": {}}]}'
 LETTER = b'{"address": {"lastName": "Beispiel"}}'
 
-Behave = Callable[[socket.socket], None]
-
-
-class Vendor:
-    """A server that reads a request and then does to the connection whatever a test says."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self.requests: list[bytes] = []
-        self.behave: Behave = lambda _connection: None
-        self.reads = True
-        self._listener = listener
-        self.port: int = listener.getsockname()[1]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    def answers(self, status: int, body: bytes | object = b"", *headers: str) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.behave = saying(head(status, f"Content-Length: {len(data)}", *headers) + data)
-
-    def serve(self) -> None:
-        # accept raises when the test is over and the listener is shut down
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                with connection, suppress(OSError):
-                    if self.reads:
-                        self.requests.append(whole_request(connection))
-                    self.behave(connection)
-
-
-@contextmanager
-def running_vendor() -> Iterator[Vendor]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        vendor = Vendor(listener)
-        thread = threading.Thread(target=vendor.serve)
-        thread.start()
-        yield vendor
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
 
 @pytest.fixture
 def vendor() -> Iterator[Vendor]:
     with running_vendor() as vendor:
         yield vendor
-
-
-def whole_request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += more(connection)
-    before, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in before.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
-    while len(body) < length:
-        body += more(connection)
-    return before + b"\r\n\r\n" + body
-
-
-def more(connection: socket.socket) -> bytes:
-    if not (data := connection.recv(65536)):
-        raise OSError("the client has gone")
-    return data
-
-
-def head(status: int, *headers: str) -> bytes:
-    return "\r\n".join([f"HTTP/1.1 {status} Words", *headers, "", ""]).encode()
-
-
-def saying(data: bytes) -> Behave:
-    return lambda connection: connection.sendall(data)
-
-
-def then_hanging(data: bytes) -> Behave:
-    """Say *data* and then nothing more, until the client goes away."""
-
-    def behave(connection: socket.socket) -> None:
-        connection.sendall(data)
-        while connection.recv(65536):
-            pass
-
-    return behave
-
-
-def trickling(data: bytes, again: bytes) -> Behave:
-    """Say *data* and then *again* and again, much more often than the client's patience ends."""
-
-    def behave(connection: socket.socket) -> None:
-        connection.sendall(data)
-        connection.settimeout(0.02)
-        while True:
-            with suppress(TimeoutError):
-                more(connection)
-            connection.sendall(again)
-
-    return behave
-
-
-def resetting(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def client(vendor: Vendor, seconds: float = 20) -> Optilyz:
@@ -294,32 +206,6 @@ def test_a_proxy_that_does_not_connect_us_has_seen_no_letter(
 
 # -- nobody knows ---------------------------------------------------------------------------------
 
-PROMISED = head(200, "Content-Length: 1000")
-RESULTS = b'{"results": [{"id": "a"}, {"id": "b"}]}'
-BROKEN: dict[str, tuple[Behave, float]] = {
-    "closes without a word": (saying(b""), 20),
-    "resets without a word": (resetting, 20),
-    "never answers": (then_hanging(b""), 0.3),
-    "hangs in the head": (then_hanging(b"HTTP/1.1 200 OK\r\nConte"), 0.3),
-    "is cut off in the head": (saying(b"HTTP/1.1 200 OK\r\nConte"), 20),
-    "hangs in the body": (then_hanging(PROMISED + RESULTS), 0.3),
-    "is cut off in the body": (saying(PROMISED + RESULTS), 20),
-    "is cut off in a chunk": (saying(head(200, "Transfer-Encoding: chunked") + b"fff\r\n" + RESULTS), 20),
-    "trickles the head": (trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x"), 0.3),
-    "trickles the body": (trickling(head(200), b" "), 0.3),
-    "asks for patience for ever": (trickling(b"", b"HTTP/1.1 102 Processing\r\n\r\n"), 0.3),
-    "speaks something else": (saying(b"220 mail.example ESMTP\r\n"), 20),
-    "has two lengths": (saying(head(200, "Content-Length: 1", "Content-Length: 2") + RESULTS), 20),
-    "has no usable length": (saying(head(200, "Content-Length: some") + RESULTS), 20),
-    "says that it is packed": (
-        saying(head(200, "Content-Encoding: gzip", f"Content-Length: {len(RESULTS)}") + RESULTS),
-        20,
-    ),
-    "is too long": (saying(head(200) + RESULTS + b" " * MAX_ANSWER_BYTES), 20),
-    "is packed and too long": (saying(head(200, "Content-Encoding: gzip") + gzip.compress(bytes(2**25))), 20),
-    "wants another protocol": (saying(head(101, "Upgrade: other", "Connection: upgrade")), 20),
-}
-
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_after_a_broken_answer_nobody_knows(vendor: Vendor, what: str) -> None:
@@ -328,6 +214,16 @@ def test_after_a_broken_answer_nobody_knows(vendor: Vendor, what: str) -> None:
     assert kinds(ask_for_two(vendor, seconds)) == [Unknown, Unknown]
     assert kinds(ask_for_one(vendor, seconds)) == [Unknown]
     assert isinstance(client(vendor, seconds).take_back(AUTOMATION, "a"), Unknown)
+
+
+def test_requests_at_once_have_a_time_of_their_own(vendor: Vendor) -> None:
+    vendor.behave = then_hanging(b"")
+    optilyz = client(vendor, 0.3)
+
+    with ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda _: optilyz.enqueue_one(AUTOMATION, LETTER), range(3)))
+
+    assert [kinds(answer) for answer in answers] == [[Unknown]] * 3
 
 
 def test_a_connection_lost_while_the_letters_leave_may_have_carried_them(vendor: Vendor) -> None:

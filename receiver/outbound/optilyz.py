@@ -4,19 +4,14 @@ Optilyz has no key by which it would notice a repeated request, so every answer 
 first: can anything have been printed?  `Unreached` and `Denied` say no, `Unknown` that nobody can tell.
 """
 
-import json
-import re
-import time
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
+from receiver.outbound.answers import parsed, retry_after, words, words_without_json
 from receiver.outbound.heard import Heard, Lost, NotSent
 
 MAX_MESSAGE = 2000
-MAX_RETRY_SECONDS = 3600.0
 _MAX_ID = 200
 
 
@@ -163,7 +158,7 @@ def _taken_back(heard: Heard | NotSent | Lost) -> TakenBack | Unreached | Denied
         return turned_away
     if _refuses(heard.status):
         return TakenBack(False, f"Optilyz does not give the letter back ({heard.status}).")
-    document = _parsed(heard.body) if 200 <= heard.status < 300 else None
+    document = parsed(heard.body) if 200 <= heard.status < 300 else None
     deleted = document.get("deleted") if isinstance(document, dict) else None
     if not isinstance(deleted, int | float):
         return Unknown(f"Optilyz answered {heard.status}, but not whether it dropped the letter.")
@@ -180,7 +175,7 @@ def _unheard(heard: NotSent | Lost) -> Unreached | Unknown:
 
 def _turned_away(heard: Heard) -> Unreached | Denied | None:
     """Whether the head alone says that nothing was done."""
-    wait = _retry_after(heard.headers.get("retry-after"))
+    wait = retry_after(heard.headers.get("retry-after"))
     if heard.status == 429 or (heard.status == 503 and wait is not None):
         return Unreached(f"Optilyz asks us to come back later ({heard.status}).", wait)
     if sentence := _DENIED.get(heard.status):
@@ -193,26 +188,11 @@ def _refuses(status: int) -> bool:
     return 400 <= status < 500 and status != 408
 
 
-def _retry_after(text: str | None) -> float | None:
-    """Read seconds or an HTTP date, as seconds from now."""
-    if text is None:
-        return None
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        seconds = float(text)
-    else:
-        try:
-            date = parsedate_to_datetime(text)
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_SECONDS)
-
-
 # -- what the body says ---------------------------------------------------------------------------
 
 
 def _fates_of_many(body: bytes, letters: int) -> list[Fate]:
-    document = _parsed(body)
+    document = parsed(body)
     results = document.get("results") if isinstance(document, dict) else None
     if not isinstance(results, list) or len(results) != letters:
         return [Unknown("Optilyz answered without one result for each letter.")] * letters
@@ -223,7 +203,7 @@ def _fate(result: object) -> Fate:
     vendor_id, complaint = _vendor_id(result), _complaint(result)
     if vendor_id and not complaint:
         return Queued(vendor_id)
-    message = _words(complaint)
+    message = words(complaint, MAX_MESSAGE)
     if message and not vendor_id:
         return Refused(message)
     return Unknown("Optilyz answered for this letter neither with an ID nor with an error alone.")
@@ -231,7 +211,7 @@ def _fate(result: object) -> Fate:
 
 def _fate_of_the_one(body: bytes, _letters: int) -> list[Fate]:
     """Read an answer whose form is documented nowhere: what does not complain is taken as queued."""
-    document = _parsed(body)
+    document = parsed(body)
     results = document.get("results") if isinstance(document, dict) else None
     levels = [document, *(results[:1] if isinstance(results, list) else [])]
     vendor_id = next(filter(None, map(_vendor_id, levels)), None)
@@ -240,7 +220,7 @@ def _fate_of_the_one(body: bytes, _letters: int) -> list[Fate]:
         return [Queued(vendor_id)]
     if vendor_id:
         return [Unknown("Optilyz answered with an ID and an error at once.")]
-    return [Refused(_words(complaint) or "Optilyz refused the letter without a reason.")]
+    return [Refused(words(complaint, MAX_MESSAGE) or "Optilyz refused the letter without a reason.")]
 
 
 def _vendor_id(result: object) -> str | None:
@@ -261,32 +241,8 @@ def _complaint(result: object) -> object:
 
 def _words_of(body: bytes | None) -> str:
     """The message in the body of a refusal; empty where there is none for people to read."""
-    document = _parsed(body)
-    if document is not None or body is None or body.lstrip().startswith(b"<"):
-        return _words(document)
-    return _words(body.decode(errors="replace"))
-
-
-def _words(value: object, depth: int = 5) -> str:
-    """The message within *value*, however it is wrapped, and storable; empty where there is none."""
-    words = ""
-    if isinstance(value, str):
-        words = value.encode(errors="replace").decode().replace("\0", "?").strip()
-    elif isinstance(value, dict) and depth:
-        parts = (value.get(name) for name in ("message", "description", "error", "errors"))
-        words = next(filter(None, (_words(part, depth - 1) for part in parts)), "")
-    elif isinstance(value, list) and depth:
-        words = "; ".join(filter(None, (_words(part, depth - 1) for part in value[:100])))
-    return words[:MAX_MESSAGE]
-
-
-def _parsed(body: bytes | None) -> object:
-    """*body* as JSON, None where it is none."""
-    try:
-        # Patient where a quicker parser gives up, such as at half a surrogate pair in one message of many.
-        return json.loads(body or b"")
-    except (ValueError, RecursionError):
-        return None
+    document = parsed(body)
+    return words_without_json(body, MAX_MESSAGE) if document is None else words(document, MAX_MESSAGE)
 
 
 def _all_unknown(detail: str, letters: int) -> Answered:
