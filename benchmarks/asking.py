@@ -104,7 +104,7 @@ def fill(url: str, rows: int) -> None:
     with closing(Ledger(engine)) as ledger:
         while some := list(islice(waiting, _IN_A_TRANSACTION)):
             with ledger.transaction() as transaction:
-                ((last_id, _),) = take_turn(transaction, len(some))()
+                last_id = take_turn(transaction, len(some))().last_id
                 write(transaction, _writes(some, last_id - len(some) + 1))
     engine.dispose()
     analyze(url)

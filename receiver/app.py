@@ -15,6 +15,7 @@ from receiver.inbound.deliveries import Policy
 from receiver.inbound.writer import Writer
 from receiver.outbound.gateway import Gateway
 from receiver.outbound.pump import Pump
+from receiver.outbound.relay_thread import RelayThread
 from receiver.settings import Settings, read_settings
 from receiver.store import engine as database
 from receiver.store.checkpoints import Checkpoints
@@ -72,6 +73,9 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
             )
             passing = Gateway(engine, settings)
             pump = Pump(engine, settings)
+            relay = RelayThread(engine, settings)
+            # First of all: nothing that is accepted from now on shall be left out.
+            relay.start()
             writer.start()
             passing.start()
             pump.start()
@@ -95,6 +99,7 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
                 await writer.stop()
                 await asyncio.to_thread(passing.stop, answer_seconds)
                 await pump.stop()
+                await asyncio.to_thread(relay.stop)
                 telemetry.log("stopped")
     finally:
         engine.dispose()

@@ -30,6 +30,9 @@ Stage = Literal[
 ]
 
 
+RelaySource = Literal["callback", "replayed", "sending"]
+
+
 class WrongSettings(Exception):
     """The settings cannot be used.  The message lists every mistake and no value."""
 
@@ -159,6 +162,37 @@ class Settings(BaseSettings):
         30.0,
         description="Seconds that Optilyz may take for an answer; what is not answered by then is `unknown`.",
     )
+    bloomreach_base_url: str | None = Field(
+        None,
+        description="Where Bloomreach is told; these four together switch the relay on.",
+    )
+    bloomreach_project_token: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,100}$")] | None = Field(
+        None, description="Project of Bloomreach that events go to."
+    )
+    bloomreach_key_id: str | None = Field(None, description="API key of Bloomreach, a private one.")
+    bloomreach_secret: SecretStr | None = Field(None, description="Its secret.")
+    bloomreach_per_minute: Annotated[int, Field(ge=1, le=6000)] = Field(
+        5_900, description="Most requests a minute to Bloomreach, which takes 6,000 of an address."
+    )
+    bloomreach_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        15.0, description="Seconds that Bloomreach may take for an answer; then it is asked again."
+    )
+    relay_sources: Annotated[tuple[RelaySource, ...], NoDecode, BeforeValidator(_names)] = Field(
+        ("callback", "replayed"),
+        description="What is relayed: `callback`, `replayed`, and `sending`, our own events about letters.",
+    )
+    relay_ids: Literal["received", "current"] = Field(
+        "received", description="Relay an event with the IDs that came, or with those its customer has now."
+    )
+    relay_id_property: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        "receiver_event_id", description="Property that carries our number of a relayed event; `off`: none."
+    )
+    relay_in_service: bool = Field(
+        True, description="The service relays by itself; `false`: only `receiver relay run` does."
+    )
+    relay_alert_minutes: Annotated[int, Field(ge=1, le=10_080)] = Field(
+        15, description="Minutes that an event may wait for Bloomreach before that is told."
+    )
     consent_property: str | None = Field(
         None, description="Customer property that must say yes before a letter is sent."
     )
@@ -179,9 +213,21 @@ class Settings(BaseSettings):
         "info", description="Least level of log lines."
     )
 
-    @field_validator("optilyz_base_url")
+    @property
+    def missing_for_relay(self) -> list[str]:
+        """Those of the four settings of Bloomreach that are not there, as the environment names them."""
+        needed = ("base_url", "project_token", "key_id", "secret")
+        return [
+            f"{PREFIX}BLOOMREACH_{name.upper()}"
+            for name in needed
+            if getattr(self, f"bloomreach_{name}") is None
+        ]
+
+    @field_validator("optilyz_base_url", "bloomreach_base_url")
     @classmethod
-    def _is_a_url(cls, url: str) -> str:
+    def _is_a_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if not re.fullmatch(r"https?://[^/?#@\s]+[^?#\s]*", url):
             raise ValueError("write it as https://host/path")
         return url.rstrip("/")

@@ -64,6 +64,27 @@ OPTILYZ_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60),
 )
 
+RELAYED = Counter("receiver_relayed", "Commands that left for Bloomreach, or were set aside.", ["outcome"])
+BLOOMREACH_SECONDS = Histogram(
+    "receiver_bloomreach_seconds",
+    "Time that Bloomreach took for a request, by what came of it.",
+    ["answer"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60),
+)
+RELAY_WAITING = Gauge(
+    "receiver_relay_waiting", "Commands that wait for Bloomreach.", multiprocess_mode="livemax"
+)
+RELAY_AGE = Gauge(
+    "receiver_relay_age_seconds",
+    "How long the oldest of them has waited.",
+    multiprocess_mode="livemax",
+)
+RELAY_SET_ASIDE = Gauge(
+    "receiver_relay_set_aside",
+    "Commands that Bloomreach refused and that wait for a person.",
+    multiprocess_mode="livemax",
+)
+
 LOG_EVENTS = {
     "started": "The service is ready to receive.",
     "stopped": "What was taken is stored and the service has ended.",
@@ -77,6 +98,10 @@ LOG_EVENTS = {
     "optilyz_back": "Optilyz answers again.",
     "optilyz_denied": "Optilyz does not accept our key or our requests; letters wait for somebody to act.",
     "sending_failed": "Sending met an error that nobody expected; please report it.",
+    "relay_away": "Bloomreach cannot be reached; events wait, nothing is lost.",
+    "relay_back": "Bloomreach takes events again.",
+    "relay_denied": "Bloomreach does not accept our key or our requests; events wait for somebody to act.",
+    "relay_failed": "Relaying met an error that nobody expected; please report it.",
     "notice_failed": "A notification could not be sent; tried again later.",
     "checkpoint_failed": "SQLite's write-ahead log could not be copied into the database; tried again soon.",
 }

@@ -116,7 +116,7 @@ def test_two_processes_send_each_letter_once(post: Post, optilyz: SimulatedOptil
 def test_the_pump_outlives_an_outage_of_the_database(
     post: Post, optilyz: SimulatedOptilyz, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump_module, "_TROUBLE_SECONDS", 0.05)
+    monkeypatch.setattr("receiver.outbound.tireless._TROUBLE_SECONDS", 0.05)
     through_the_gateway(post)
     with capture_logs() as logs, ExitStack() as stack:
         with locked(post.settings.database_url):

@@ -20,6 +20,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "sending": ("send",),
     "mailings": ("mailings",),
     "suppressions": ("suppressions",),
+    "relay": ("relay",),
     "simulating": ("simulate",),
     "demo": ("demo",),
 }

@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ import uvicorn
 from sqlalchemy import Engine
 
 from receiver import telemetry
+from receiver.cli.relay_settings import relay_needs
 from receiver.cli.session import failed, opened, settings_or_exit
 from receiver.settings import Settings
 from receiver.store import engine as database
@@ -46,6 +48,7 @@ def serve(
             raise failed("\n".join(problems))
         if init:
             _introduce(engine, settings)
+    _say_half_a_relay(settings)
     telemetry.configure_logging(settings.log_level)
     if settings.workers > 1:
         # Worker processes count together through files; they end with the service.
@@ -124,6 +127,9 @@ def migrate() -> None:
 
 def check(
     optilyz: Annotated[bool, typer.Option("--optilyz", help="Also try the key at Optilyz.")] = False,
+    bloomreach: Annotated[
+        bool, typer.Option("--bloomreach", help="Also try the key at Bloomreach, for the relay.")
+    ] = False,
 ) -> None:
     """Say whether the settings are valid and the database can be used; exit code 0 or 1."""
     settings = settings_or_exit()
@@ -131,11 +137,36 @@ def check(
         problems = database.problems(engine)
     if optilyz and (problem := _problem_at_optilyz(settings)):
         problems.append(problem)
+    if bloomreach and (problem := _problem_at_bloomreach(settings)):
+        problems.append(problem)
     if problems:
         raise failed("\n".join(problems))
     typer.echo("The settings are valid; the database is reachable, at head and writable.")
     if optilyz:
         typer.echo("Optilyz accepts the key.")
+    if bloomreach:
+        typer.echo(
+            "Bloomreach accepts the key; whether it may do all that the relay does shows when it does."
+        )
+    else:
+        _say_half_a_relay(settings)
+
+
+def _say_half_a_relay(settings: Settings) -> None:
+    """Who has set some of what the relay needs wants it to be on."""
+    if len(settings.missing_for_relay) in {1, 2, 3}:
+        typer.echo(relay_needs(settings), err=True)
+
+
+def _problem_at_bloomreach(settings: Settings) -> str | None:
+    # Imported here, as below.
+    from receiver.outbound.bloomreach import bloomreach_of
+
+    bloomreach = bloomreach_of(settings)
+    if bloomreach is None:
+        return relay_needs(settings)
+    with closing(bloomreach):
+        return bloomreach.check()
 
 
 def _problem_at_optilyz(settings: Settings) -> str | None:

@@ -9,6 +9,8 @@ from receiver.domain.moments import DAY_US, HOUR_US, hour_of, iso
 
 _OUTCOMES = ("accepted", "duplicate", "rejected")
 _HOURS = 24
+_RELAY = {"stopped": "bad", "unattended": "bad", "away": "late"}
+"""How bad it is, by the state of the relay; the others are well."""
 
 
 class Finding(NamedTuple):
@@ -33,13 +35,16 @@ def overview(visit: Visit) -> Page:
     if visit.operates:
         asked = {"state": "open", "trend": "day"}
         refused = visit.ask("Open rejections", "/rejections/summary", asked).document["data"]
+    relay = visit.ask("The relay to Bloomreach", "/relay", {"groups": "no"}).document
     campaigns = visit.ask("The newest campaigns", "/campaigns", {"limit": 5}).document["data"]
     by_hour = _by_hour(hours, now_us)
     return Page(
         "overview.html",
         {
-            "findings": list(_findings(status, visit.operates)),
+            "findings": list(_findings(status, relay, visit.operates)),
             "status": status,
+            "relay": relay,
+            "relay_sort": _RELAY.get(relay["state"]),
             "spans": {
                 "The last hour": _sum(list(by_hour.values())[-1:]),
                 "The last 24 hours": _sum(by_hour.values()),
@@ -54,7 +59,7 @@ def overview(visit: Visit) -> Page:
     )
 
 
-def _findings(status: Mapping[str, Any], operates: bool) -> Iterator[Finding]:
+def _findings(status: Mapping[str, Any], relay: Mapping[str, Any], operates: bool) -> Iterator[Finding]:
     if number := status["open_rejections"]["number"]:
         what = "rejection is open and waits" if number == 1 else "rejections are open and wait"
         yield Finding("bad", f"{number} {what} to be mended.", "/rejections?state=open" if operates else None)
@@ -62,6 +67,13 @@ def _findings(status: Mapping[str, Any], operates: bool) -> Iterator[Finding]:
         what = "Of 1 letter" if number == 1 else f"Of {number} letters"
         path = "/mailings?state=unknown" if operates else None
         yield Finding("bad", f"{what} nobody knows whether it was printed; somebody has to say.", path)
+    if number := relay["set_aside"]["commands"]:
+        what = "1 command was" if number == 1 else f"{number} commands were"
+        yield Finding("bad", f"{what} set aside: Bloomreach would not take {_them(number)}.", "/relay#aside")
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"
 
 
 def _by_hour(hours: Sequence[Mapping[str, Any]], now_us: int) -> dict[str, Mapping[str, int]]:

@@ -16,6 +16,7 @@ from receiver.console import (
     overview,
     rehearsal,
     rejections,
+    relay,
     suppressions,
 )
 from receiver.console.pages import PREFIX, failed, page, route, session_of
@@ -62,6 +63,7 @@ routes = [
     *rehearsal.routes,
     *suppressions.routes,
     *mailings.routes,
+    *relay.routes,
     *handover.routes,
     *grader.routes,
     route("/{rest:path}", nothing, methods=_ALL),

@@ -19,12 +19,14 @@ class Policy:
 
     Attributes:
         revoked_property: of a customer whose letter came back; None where nothing is revoked.
+        relayed: sources of what goes on to Bloomreach, while that is on.
     """
 
     rules: Rules
     create_unknown: bool
     window_us: int
     revoked_property: str | None = None
+    relayed: frozenset[str] = frozenset({Source.CALLBACK.value, Source.REPLAY.value})
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
@@ -43,6 +45,7 @@ class Policy:
             settings.unknown_customers == "create",
             settings.duplicate_window * 1_000_000,
             settings.consent_property if settings.revoke_consent else None,
+            frozenset(settings.relay_sources),
         )
 
 

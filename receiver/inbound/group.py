@@ -3,16 +3,21 @@
 No statement is run here: what the store knows comes in, what is to be written goes out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from receiver.domain import kinds
 from receiver.domain.commands import CustomerUpdate, Event, ExternalId, Rejection
 from receiver.domain.identity import Directory, Holding, Resolution
 from receiver.domain.json_text import encode
+from receiver.domain.moments import hour_of
+from receiver.domain.relaying import update_body
 from receiver.domain.stages import RETURNED
 from receiver.inbound.deliveries import Became, Delivery, Item, Policy, Verdict
+from receiver.inbound.new_values import NewValues
 from receiver.inbound.refusals import Refusals
 from receiver.inbound.ties import Letters, Tie
+from receiver.store import outbox
 from receiver.store.attempts import MENDED
 from receiver.store.mailings import Kind
 from receiver.store.sets import Row
@@ -32,6 +37,7 @@ class Group:
         claims: what was seen before, of the places of the group's commands.
         holdings: every ID of every customer who holds one of the group's IDs.
         letters: what events may be about; None where there are none.
+        relays: what is accepted is given to the outbox, where the policy says so of its source.
     """
 
     def __init__(
@@ -41,8 +47,11 @@ class Group:
         claims: dict[Place, KnownClaim],
         holdings: Iterable[KnownHolding],
         letters: Letters | None = None,
+        *,
+        relays: bool = False,
     ) -> None:
         self._policy = policy
+        self._relayed = policy.relayed if relays else frozenset()
         self._letters = letters
         self._ids = ids
         self._claims = claims
@@ -52,8 +61,10 @@ class Group:
         self._created_us: dict[int, int] = {}
         self._new_claims: dict[Place, KnownClaim] = {}
         # Rows as they will be written, but for merges that are yet to come: see `writes`.
-        self._properties: list[tuple[int, str, str, int, bool]] = []
+        self._properties = NewValues()
         self._events: list[Row] = []
+        self._updates: list[Row] = []
+        self._undated: Counter[int] = Counter()
         self._refusals = Refusals()
         self._suppressions: dict[tuple[int, bytes], Row] = {}
         self._any_merged = False
@@ -137,7 +148,14 @@ class Group:
             # What is replayed holds since it came in, and replaces nothing newer.
             dated = not command.claim.windowed or delivery.first_us is not None
             for name, value in command.properties.items():
-                self._properties.append((customer, name, value, command.updated_us, dated))
+                self._properties.add(customer, name, value, command.updated_us, dated=dated)
+            if delivery.source.value in self._relayed:
+                about = next(self._ids), delivery.project_id, customer, now_us
+                # Of two that came at once the later one is to win, at Bloomreach too.
+                since_us = command.updated_us if dated else command.updated_us + self._undated[now_us]
+                self._undated[now_us] += not dated
+                body = update_body(command._replace(updated_us=since_us))
+                self._updates.append((*about, encode(dict(command.ids)), body))
             return customer
         event_id, project_id = next(self._ids), delivery.project_id
         kind = kinds.Kind(project_id, command.type, command.campaign, command.status, command.stage)
@@ -194,7 +212,7 @@ class Group:
             row = (*about, address_key, note, mailing, now_us, None)
             self._suppressions[customer, address_key] = row
         if self._policy.revoked_property:
-            self._properties.append((customer, self._policy.revoked_property, "false", now_us, False))
+            self._properties.add(customer, self._policy.revoked_property, "false", now_us, dated=False)
 
     def _trace(self, delivery: Delivery, ids: Sequence[ExternalId], done: Resolution) -> None:
         """Leave events of our own where customers were merged or an ID changed hands."""
@@ -237,38 +255,30 @@ class Group:
             result.dropped_ids += [(project_id, *each) for each in changes.evicted]
         result.merges = list(merged.items())
         result.events, result.suppressions = self._events, list(self._suppressions.values())
+        result.relayed_updates = self._updates
         if merged:
             result.events = [_of_survivor(row, merged) for row in result.events]
+            result.relayed_updates = [_of_survivor(row, merged) for row in result.relayed_updates]
             result.suppressions = [_of_survivor(row, merged) for row in result.suppressions]
         result.heard = self._letters.heard() if self._letters else []
-        result.undated_properties, result.properties = self._newest_properties(merged)
+        result.undated_properties, result.properties = self._properties.left(merged)
+        self._relay(result)
         self._refusals.write(result)
         for place, claim in self._new_claims.items():
             rows = result.renewed_claims if place in self._stored_claims else result.claims
             rows.append(place + claim)
         return result
 
-    def _newest_properties(self, merged: dict[int, int]) -> tuple[list[Row], list[Row]]:
-        """What is left of each property: its last value without a time, then its newest one with a time."""
-        undated: dict[tuple[int, str], tuple[str, int]] = {}
-        newest: dict[tuple[int, str], tuple[str, int]] = {}
-        latest_us: dict[tuple[int, str], int] = {}
-        for customer, name, value, updated_us, dated in self._properties:
-            place = merged.get(customer, customer), name
-            before_us = latest_us.get(place, updated_us)
-            latest_us[place] = max(before_us, updated_us)
-            if not dated:
-                undated[place] = value, latest_us[place]
-                newest.pop(place, None)
-            elif updated_us >= before_us:
-                newest[place] = value, updated_us
-        return _placed(undated), _placed(newest)
+    def _relay(self, result: Writes) -> None:
+        """Give the outbox what is to be relayed, and count it."""
+        if not self._relayed:
+            return
+        result.relayed_events = [(row[0], row[1], row[5]) for row in result.events if row[6] in self._relayed]
+        given = Counter((project, hour_of(given_us)) for _, project, given_us in result.relayed_events)
+        given.update((row[1], hour_of(row[3])) for row in result.relayed_updates)
+        result.given = outbox.raised(given=given)
 
 
 def _of_survivor(row: Row, merged: dict[int, int]) -> Row:
     """*row*, whose third column is a customer."""
     return (*row[:2], merged.get(row[2], row[2]), *row[3:])
-
-
-def _placed(values: dict[tuple[int, str], tuple[str, int]]) -> list[Row]:
-    return [place + value for place, value in values.items()]

@@ -104,7 +104,8 @@ def _isolate(transaction: Transaction, items: Sequence[Item], policy: Policy) ->
 
 def keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) -> list[Verdict]:
     """Store *items* in the caller's transaction, with one verdict for each."""
-    # At most: a customer, an event or rejection, a suppression, and an event of our own for each ID.
+    # At most: a customer, an event, rejection or update to relay, a suppression, and an event of our own
+    # for each ID.
     reserved = len(items) * (3 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids))
     turn = writes.take_turn(transaction, reserved)
     claims = writes.find_claims(transaction, _places(items))
@@ -119,13 +120,14 @@ def keep_group(transaction: Transaction, items: Sequence[Item], policy: Policy) 
             }
         ),
     )
-    last_id, mailed = turn()[0]
+    last_id, mailed, relays = turn()
     group = Group(
         policy,
         count(last_id - reserved + 1),
         writes.known_claims(claims),
         writes.known_holdings(holdings),
         _letters(transaction, items) if mailed else None,
+        relays=relays,
     )
     verdicts = list(map(group.decide, items))
     unknown = [index for index, verdict in enumerate(verdicts) if verdict is None]

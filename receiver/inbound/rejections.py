@@ -140,7 +140,7 @@ def decide(
     """Dismiss or reopen those of *ids* that can be; which those were."""
     was, becomes = _STEPS[action]
     with ledger.transaction() as transaction:
-        last_id = writes.take_turn(transaction, len(ids))()[0][0]
+        last_id = writes.take_turn(transaction, len(ids))().last_id
         found = attempts.find(transaction, project_id, ids)
         done = [each for each in dict.fromkeys(ids) if each in found and found[each].state == was]
         if done:

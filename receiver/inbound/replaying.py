@@ -129,7 +129,7 @@ def _write(
     tried = [(each, done) for each, done in zip(kept, replayed, strict=True) if done.refused is None]
     if not tried:
         return
-    last_id = writes.take_turn(transaction, len(tried))()[0][0]
+    last_id = writes.take_turn(transaction, len(tried))().last_id
     originals = _claim_originals(transaction, policy, project_id, tried)
     rows, states, claims = [], [], []
     for number, (each, done) in enumerate(tried):

@@ -26,7 +26,7 @@ def undo(ledger: Ledger, project_id: int, rejection_id: int, note: str | None, w
     Raises NotDone.
     """
     with ledger.transaction() as transaction:
-        number = writes.take_turn(transaction, 1)()[0][0]
+        number = writes.take_turn(transaction, 1)().last_id
         kept = attempts.find(transaction, project_id, [rejection_id]).get(rejection_id)
         last = attempts.last_replay(transaction, project_id, rejection_id)
         if kept is None:

@@ -1,33 +1,22 @@
-"""People are told when a reason of rejections begins to occur and when that is over, and of silence.
-
-Told is what changed, and only that: a reason that goes on is not told of again, and one that comes back
-within ALERT_QUIET_MINUTES has gone on.
-"""
+"""People are told of alarms when they begin and when they are over; what lasts is not told of again."""
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from receiver.domain.moments import HOUR_US, SECOND_US, iso
+from receiver.domain.moments import HOUR_US, SECOND_US
+from receiver.outbound.callback_alarms import of_rejections, of_silence
+from receiver.outbound.changes import Change
 from receiver.outbound.messenger import Messenger
+from receiver.outbound.relay_alarms import of_relay
 from receiver.settings import Settings
 from receiver.store import alarms, keys, reports, writes
-from receiver.store.alarms import SILENCE, Alarm, Refused
 from receiver.store.sets import Ledger
 
 _MINUTE_US = 60 * SECOND_US
 # Longer than all URLs take to answer or to be given up.
 _TELLING_US = 10 * _MINUTE_US
-_NOBODY_TELLS = 0
-
-
-class Change(NamedTuple):
-    """An alarm that has begun (nobody was told) or that is over, and the sentence about it."""
-
-    alarm: Alarm
-    sentence: str
 
 
 class Alarms:
@@ -39,6 +28,7 @@ class Alarms:
         self._ledger = Ledger(engine)
         self._quiet_us = settings.alert_quiet_minutes * _MINUTE_US
         self._silence_us = settings.alert_silence_hours * HOUR_US
+        self._behind_us = settings.relay_alert_minutes * _MINUTE_US
 
     def look(self, now_us: int | None = None) -> None:
         """Tell of all that changed.  Where nothing did, or nobody is to be told, this only reads."""
@@ -56,8 +46,9 @@ class Alarms:
         # Without the lock, as it takes as long as others take.
         sent = not news
         try:
+            title = f"receiver: {' and '.join(dict.fromkeys(each.area for each in news))}"
             lines = [f"Project {names[each.alarm.project_id]}: {each.sentence}" for each in news]
-            sent = sent or self._messenger.send("receiver: callbacks", lines)
+            sent = sent or self._messenger.send(title, lines)
         finally:
             if news:
                 with self._ledger.transaction() as transaction:
@@ -75,69 +66,9 @@ class Alarms:
         busy = {place for place, each in standing.items() if each.telling_until_us > now_us}
         told = {place: each for place, each in standing.items() if each.told}
         for change in (
-            *self._rejections(connection, told, now_us),
-            *self._silences(connection, told, now_us),
+            *of_rejections(connection, told, now_us, self._quiet_us),
+            *of_silence(connection, told, now_us, self._silence_us),
+            *of_relay(connection, told, now_us, self._behind_us),
         ):
             if (change.alarm.project_id, change.alarm.subject) not in busy:
                 yield change._replace(alarm=change.alarm._replace(telling_until_us=until_us))
-
-    def _rejections(
-        self, connection: Connection, told: dict[tuple[int, str], Alarm], now_us: int
-    ) -> Iterator[Change]:
-        recent = {
-            (each.project_id, each.subject): each
-            for each in alarms.recently_refused(connection, now_us - self._quiet_us)
-        }
-        for place, refused in recent.items():
-            if place not in told:
-                alarm = Alarm(*place, refused.since_us, False, _NOBODY_TELLS)
-                yield Change(alarm, _began(refused))
-        for place, alarm in told.items():
-            if place not in recent and alarm.subject != SILENCE:
-                yield Change(alarm, _is_over(alarms.refused_since(connection, alarm)))
-
-    def _silences(
-        self, connection: Connection, told: dict[tuple[int, str], Alarm], now_us: int
-    ) -> Iterator[Change]:
-        for project_id, callback_us, letter_us in alarms.heard(connection):
-            alarm = told.get((project_id, SILENCE))
-            since_us = letter_us if callback_us is None else callback_us
-            if alarm is not None:
-                if callback_us is not None and callback_us > alarm.since_us:
-                    yield Change(
-                        alarm, f"callbacks are heard again; the last one came at {_at(callback_us)}."
-                    )
-            elif self._silence_us and since_us is not None and since_us <= now_us - self._silence_us:
-                alarm = Alarm(project_id, SILENCE, since_us, False, _NOBODY_TELLS)
-                yield Change(alarm, _silent(since_us, ever_heard=callback_us is not None))
-
-
-# Counts and codes only: a message is nobody's place to read names, and a pointer may hold what the sender
-# calls things.
-
-
-def _began(refused: Refused) -> str:
-    return (
-        f"callbacks are refused as {refused.reason}, {_times(refused)}."
-        f" To see them: receiver rejections list PROJECT_TOKEN --reason {refused.reason}"
-    )
-
-
-def _is_over(refused: Refused) -> str:
-    return f"no more callbacks are refused as {refused.reason}. It was {_times(refused)}."
-
-
-def _times(refused: Refused) -> str:
-    count = "once" if refused.times == 1 else f"{refused.times} times"
-    return f"{count} since {_at(refused.since_us)}, the last one at {_at(refused.last_us)}"
-
-
-def _silent(since_us: int, *, ever_heard: bool) -> str:
-    if ever_heard:
-        return f"no callback was heard since {_at(since_us)}."
-    return f"no callback was heard ever, though its first letter was sent at {_at(since_us)}."
-
-
-def _at(time_us: int) -> str:
-    """``2026-11-23T09:30Z``."""
-    return f"{iso(time_us)[:16]}Z"

@@ -79,8 +79,9 @@ def _group(transaction: Transaction, delivery: Delivery, drafts: Sequence[Draft]
     turn = writes.take_turn(transaction, reserved)
     ids = dict.fromkeys((delivery.project_id, *each) for letter in drafts for each in letter.ids)
     holdings = writes.find_holdings(transaction, list(ids)) if ids else (lambda: ())
-    last_id = turn()[0][0]
-    return Group(policy, count(last_id - reserved + 1), {}, writes.known_holdings(holdings))
+    last_id, _, relays = turn()
+    numbers = count(last_id - reserved + 1)
+    return Group(policy, numbers, {}, writes.known_holdings(holdings), relays=relays)
 
 
 def _known_of(

@@ -18,14 +18,13 @@ from receiver.outbound.jobs import optilyz_of
 from receiver.outbound.letters import LetterRules
 from receiver.outbound.notices import Notices
 from receiver.outbound.optilyz import Optilyz
+from receiver.outbound.tireless import again_and_again
 from receiver.settings import Settings
 from receiver.store import asking, reports
-from receiver.store.engine import fault
 from receiver.store.sets import Ledger
 
 # Letters of another process, and those that a person made sendable again, are found by looking.
 _IDLE_SECONDS = 1.0
-_TROUBLE_SECONDS = 2.0
 
 
 class Pump:
@@ -76,23 +75,16 @@ class Pump:
             LetterRules.of(self._settings),
             Limits.of(self._settings),
         )
-        failing = False
-        while not self._stop.is_set():
+        seen = 0
+
+        def step() -> float:
+            nonlocal seen
             seen = self._letters_came
-            try:
-                with reports.reading(self._engine) as connection:
-                    due = asking.is_anything_due(connection, time.time_ns() // 1000)
-                pause = self._pause_after(asker.step()) if due else _IDLE_SECONDS
-                failing = False
-            except Exception as error:
-                # Whatever it is: a thread that ended here would leave letters lying for ever.
-                if not failing:
-                    level = logging.ERROR if fault(error) is None else logging.WARNING
-                    telemetry.log("sending_failed", level=level, **telemetry.described(error))
-                failing = True
-                pause = _TROUBLE_SECONDS
-            if pause:
-                self._wait(pause, seen)
+            with reports.reading(self._engine) as connection:
+                due = asking.is_anything_due(connection, time.time_ns() // 1000)
+            return self._pause_after(asker.step()) if due else _IDLE_SECONDS
+
+        again_and_again(step, self._stop, lambda pause: self._wait(pause, seen), failed="sending_failed")
         ledger.close()
 
     def _pause_after(self, step: Step) -> float:

@@ -105,7 +105,7 @@ class Sender:
         """The run and how many of its rows are prepared."""
         order, key = opened.order, opened.key
         with self._ledger.transaction() as transaction:
-            number = writes.take_turn(transaction, 1)()[0][0]
+            number = writes.take_turn(transaction, 1)().last_id
             found = mailings.find_run(transaction, order.project_id, key)
             if found is None:
                 row = (number, order.project_id, key, order.automation, order.campaign, 0, _now_us())

@@ -114,7 +114,8 @@ def tell(
     turn = writes.take_turn(transaction, reserved)
     sought = dict.fromkeys((project_id, *each) for of_letter in ids for each in of_letter)
     holdings = writes.known_holdings(writes.find_holdings(transaction, list(sought))) if sought else ()
-    group = Group(policy, count(turn()[0][0] - reserved + 1), {}, holdings)
+    last_id, _, relays = turn()
+    group = Group(policy, count(last_id - reserved + 1), {}, holdings, relays=relays)
     delivery = Delivery(project_id, Source.SENDING, Form.EVENT, b"", (), now_us)
     items = []
     for letter, of_letter in zip(letters, ids, strict=True):

@@ -31,7 +31,7 @@ def suppress(
     reserved = 2 + len(policy.rules.hard_ids) + len(policy.rules.soft_ids)
     turn = writes.take_turn(transaction, reserved)
     holdings = writes.find_holdings(transaction, [(project_id, *each) for each in ids])
-    numbers = count(turn()[0][0] - reserved + 1)
+    numbers = count(turn().last_id - reserved + 1)
     group = Group(policy, numbers, {}, writes.known_holdings(holdings))
     delivery = Delivery(project_id, Source.SENDING, Form.EVENT, b"", (), now_us)
     customer = group.identify(delivery, ids)

@@ -1,4 +1,5 @@
-"""What is not as it should be, and whether people know: reasons of rejections that occur, and silence.
+"""What is not as it should be, and whether people know: reasons of rejections that occur, silence, and
+the relay.
 
 An alarm stands from its beginning until people were told of its end.  Who tells of either takes it for a
 while, so that nobody else does meanwhile; who dies over that leaves it to the others.
@@ -14,6 +15,15 @@ from receiver.store.tables import alarms
 
 SILENCE = "silence"
 """The subject of an alarm for a project from which no callback is heard."""
+
+RELAY_STOPPED = "relay stopped"
+"""Bloomreach turns us away, and something waits for it."""
+
+RELAY_BEHIND = "relay behind"
+"""Something has waited too long for Bloomreach."""
+
+RELAY_SET_ASIDE = "relay set aside"
+"""Something was set aside that was to be relayed."""
 
 _REFUSED = "refused "
 
@@ -45,7 +55,7 @@ class Alarm(NamedTuple):
 
     Attributes:
         since_us: of silence when the last callback came, otherwise the first one was sent; of a reason the
-            beginning of the hour since which its rejections are counted.
+            beginning of the hour since which its rejections are counted; of the relay when it was seen.
     """
 
     project_id: int
@@ -55,9 +65,9 @@ class Alarm(NamedTuple):
     telling_until_us: int
 
     @property
-    def reason(self) -> str:
-        """The reason of a subject other than SILENCE."""
-        return self.subject.removeprefix(_REFUSED)
+    def reason(self) -> str | None:
+        """Of rejections; None where it is not about them."""
+        return self.subject.removeprefix(_REFUSED) if self.subject.startswith(_REFUSED) else None
 
 
 # CROSS JOIN and the plain look-ups by key keep SQLite from reading more than the last hours.
@@ -92,11 +102,11 @@ def recently_refused(connection: Connection, after_us: int) -> list[Refused]:
     ]
 
 
-def refused_since(connection: Connection, alarm: Alarm) -> Refused:
-    """What was refused since the alarm began; reads as many hours as it has lasted."""
-    wanted = {"project_id": alarm.project_id, "since_us": alarm.since_us, "reason": alarm.reason}
+def refused_since(connection: Connection, project_id: int, reason: str, since_us: int) -> Refused:
+    """What was refused for a reason since an alarm began; reads as many hours as it has lasted."""
+    wanted = {"project_id": project_id, "since_us": since_us, "reason": reason}
     times, last_us = connection.execute(text(_REFUSED_SINCE), wanted).one()
-    return Refused(alarm.project_id, alarm.reason, max(int(times), 1), alarm.since_us, last_us)
+    return Refused(project_id, reason, max(int(times), 1), since_us, last_us)
 
 
 def heard(connection: Connection) -> list[Heard]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column
 
-from receiver.store import journeys, shapes
+from receiver.store import journeys, outbox, shapes
 from receiver.store.sets import Given, Insert, Rows, Transaction, columns_of
 from receiver.store.tables import attempts, claims, events, rejections
 
@@ -168,6 +168,7 @@ def withdraw(transaction: Transaction, ids: Sequence[int], attempt_id: int, now_
         transaction.run(_WITHDRAW, [(each, attempt_id, now_us) for each in ids])
         transaction.run(_HEAR_AGAIN, [(each,) for each in ids])
         transaction.run(_DELETE_EVENTS, [(each,) for each in ids])
+    outbox.withdraw(transaction, ids, now_us)
 
 
 def forget_untouched(transaction: Transaction, project_id: int, ids: Sequence[int], parent_id: int) -> Rows:

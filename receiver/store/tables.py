@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0007"
+HEAD = "0008"
 """The last one of migrations/versions, which makes these tables."""
 
 HOURS = tuple(f"h{hour}" for hour in range(24))
@@ -49,12 +49,14 @@ class LedgerColumns(TypedColumns):
     """One row: the last ID handed out.  Every writing transaction begins by raising it, which makes
     it the lock that puts writers in a row.
 
-    ``mailed`` tells whether there is any mailing, so that who has none never looks for them.
+    ``mailed`` tells whether there is any mailing, so that who has none never looks for them.  What has a
+    number from ``relay_from`` on goes to the outbox; None: nothing does.
     """
 
     id: Named[int] = Column(SmallInteger, primary_key=True, autoincrement=False)
     last_id: Named[int] = Column(BigInteger)
     mailed: Named[bool] = Column(Boolean)
+    relay_from: Named[int | None] = Column(BigInteger)
 
 
 class ProjectColumns(TypedColumns):
@@ -341,6 +343,76 @@ class CounterColumns(TypedColumns):
     last_us: Named[int] = Column(BigInteger)
 
 
+class OutboxColumns(TypedColumns):
+    """What is yet to be relayed to Bloomreach, in the order of its numbers; what was sent is gone from here.
+
+    ``id`` is that of an event, which is read when it is sent.  A customer update has a number of its own,
+    its ``customer_id``, its ``ids`` as sent and its ``body``, the JSON text of all else.  What was set
+    aside since ``set_aside_us`` waits for a person; ``reason`` is one of store.outbox.Reason, ``message``
+    in the vendor's words.
+    """
+
+    id: Named[int] = Column(_ROW_ID, primary_key=True, autoincrement=False)
+    project_id: Named[int]
+    customer_id: Named[int | None] = Column(BigInteger)
+    given_us: Named[int] = Column(BigInteger)
+    ids: Named[str | None] = Column(Text)
+    body: Named[str | None] = Column(Text)
+    reason: Named[str | None] = Column(Text)
+    message: Named[str | None] = Column(Text)
+    set_aside_us: Named[int | None] = Column(BigInteger)
+
+
+class OutboxHourColumns(TypedColumns):
+    """Commands that came into the outbox and left it, by the hour when they did.
+
+    ``given`` and ``retried`` made some wait; ``sent``, ``set_aside`` and ``withdrawn`` ended that.
+    ``retried`` and ``discarded`` ended being set aside.
+    """
+
+    project_id: Named[int] = Column(primary_key=True)
+    hour_us: Named[int] = Column(BigInteger, primary_key=True)
+    given: Named[int] = Column(BigInteger)
+    sent: Named[int] = Column(BigInteger)
+    set_aside: Named[int] = Column(BigInteger)
+    retried: Named[int] = Column(BigInteger)
+    withdrawn: Named[int] = Column(BigInteger)
+    discarded: Named[int] = Column(BigInteger)
+
+
+class OutboxSpanColumns(TypedColumns):
+    """Numbers, the first and the last one included, of which all that is relayed was given to the outbox.
+
+    What is given now is not among them: see `LedgerColumns.relay_from`.
+    """
+
+    first_id: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    last_id: Named[int] = Column(BigInteger)
+
+
+class RelayPumpColumns(TypedColumns):
+    """One row: who relays, until ``until_us``, and how that goes.
+
+    Nobody asks Bloomreach before ``open_us``.  ``failures`` counts how often in a row it could not be
+    reached; ``stopped`` says that it turned us away, which only a person can mend.  ``problem`` is a
+    sentence of ours about either, which lasts since ``problem_us``.  At ``sent_us`` something was sent
+    last, ``per_second`` commands.  ``rewinds`` counts how often something began to wait with a number
+    that the relay may have passed.
+    """
+
+    id: Named[int] = Column(SmallInteger, primary_key=True, autoincrement=False)
+    owner: Named[str | None] = Column(Text)
+    until_us: Named[int] = Column(BigInteger)
+    open_us: Named[int] = Column(BigInteger)
+    failures: Named[int]
+    stopped: Named[bool] = Column(Boolean)
+    problem: Named[str | None] = Column(Text)
+    problem_us: Named[int | None] = Column(BigInteger)
+    sent_us: Named[int | None] = Column(BigInteger)
+    per_second: Named[int]
+    rewinds: Named[int] = Column(BigInteger)
+
+
 class RunColumns(TypedColumns):
     """One file that is sent; ``rows`` of it are prepared, and the same file with the same ``key`` goes on.
 
@@ -512,6 +584,10 @@ rejection_hours = Table("rejection_hours", metadata, RejectionHourColumns, sqlit
 attempts = Table("attempts", metadata, AttemptColumns)
 withdrawn_events = Table("withdrawn_events", metadata, WithdrawnEventColumns)
 counters = Table("counters", metadata, CounterColumns, sqlite_with_rowid=False)
+outbox = Table("outbox", metadata, OutboxColumns)
+outbox_hours = Table("outbox_hours", metadata, OutboxHourColumns, sqlite_with_rowid=False)
+outbox_spans = Table("outbox_spans", metadata, OutboxSpanColumns)
+relay_pump = Table("relay_pump", metadata, RelayPumpColumns)
 runs = Table("runs", metadata, RunColumns)
 mailings = Table("mailings", metadata, MailingColumns)
 campaign_mailings = Table("campaign_mailings", metadata, CampaignMailingColumns, sqlite_with_rowid=False)
@@ -553,6 +629,8 @@ def _partly(name: str, condition: str, *columns: Column[Any]) -> None:
 
 
 _partly("ix_events_mailing", "mailing_id IS NOT NULL", events.c.mailing_id, events.c.occurred_us)
+_partly("ix_outbox_set_aside", "set_aside_us IS NOT NULL", outbox.c.project_id, outbox.c.id)
+_partly("ix_outbox_customer", "customer_id IS NOT NULL", outbox.c.customer_id)
 _partly("ix_mailings_asked", "state = 'asked'", mailings.c.asked_until_us)
 _partly("ix_mailings_untold", "untold", mailings.c.id)
 _partly("ix_mailings_silent", MORE_TO_COME, mailings.c.project_id, mailings.c.state, mailings.c.id)

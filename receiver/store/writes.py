@@ -4,12 +4,12 @@ Every function takes the caller's transaction first and never commits.  Each sta
 group, however large.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from receiver.store import journeys, mailings, shapes
+from receiver.store import journeys, mailings, outbox, shapes
 from receiver.store.sets import Fetch, Given, Insert, Row, Transaction, columns_of
 from receiver.store.tables import (
     claims,
@@ -29,6 +29,15 @@ class Source(StrEnum):
     REPLAY = "replayed"  # what operations replayed
     SENDING = "sending"  # the sender's events about its letters
     IDENTITY = "identity"  # our own events about merges and moved IDs; not commands, so not counted
+
+
+class Turn(NamedTuple):
+    """The last number that was reserved, whether there is any mailing, and whether what is accepted is
+    relayed."""
+
+    last_id: int
+    mailed: bool
+    relays: bool
 
 
 class KnownClaim(NamedTuple):
@@ -69,6 +78,9 @@ class Writes:
     counters: list[Row] = field(default_factory=list)
     heard: list[Row] = field(default_factory=list)  # as store.mailings.HEARD
     suppressions: list[Row] = field(default_factory=list)
+    relayed_events: list[Row] = field(default_factory=list)  # as store.outbox.GIVE
+    relayed_updates: list[Row] = field(default_factory=list)  # as store.outbox.GIVE_UPDATES
+    given: list[Row] = field(default_factory=list)  # as store.outbox.RAISE
 
 
 _KNOWN_CLAIMS = Given(
@@ -155,16 +167,19 @@ _RAISE_COUNTERS = Insert(
 )
 
 
-def take_turn(transaction: Transaction, ids: int) -> Fetch:
+def take_turn(transaction: Transaction, ids: int) -> Callable[[], Turn]:
     """Wait until no other writer is at work, and reserve *ids* numbers, the last of which is fetched.
 
     The one lock of all that write.  Held until the commit, so what is looked up after it stays true,
     and numbers ascend in the order of the commits: a reader who pages by them misses nothing.
-    Fetched beside it is whether there is any mailing.
     """
-    return transaction.execute(
-        "UPDATE ledger SET last_id = last_id + ? WHERE id = 1 RETURNING last_id, mailed", (ids,)
+    fetch = transaction.execute(
+        # Not IS NOT NULL, which SQLite 3.40 answers with 1 there, whatever the value.
+        "UPDATE ledger SET last_id = last_id + ? WHERE id = 1"
+        " RETURNING last_id, mailed, coalesce(relay_from, 0) > 0",
+        (ids,),
     )
+    return lambda: Turn(*fetch()[0])
 
 
 def find_claims(transaction: Transaction, keys: Sequence[tuple[int, bytes]]) -> Fetch:
@@ -202,7 +217,11 @@ def write(transaction: Transaction, writes: Writes) -> None:
         (_INSERT_PROPERTIES, writes.properties),
         (mailings.MERGE_MAILINGS, writes.merges),
         (mailings.MERGE_SUPPRESSIONS, writes.merges),
+        (outbox.MERGE, writes.merges),
         (_INSERT_EVENTS, writes.events),
+        (outbox.GIVE, writes.relayed_events),
+        (outbox.GIVE_UPDATES, writes.relayed_updates),
+        (outbox.RAISE, writes.given),
         (mailings.HEARD, writes.heard),
         (mailings.ADD_SUPPRESSIONS, writes.suppressions),
         (_INSERT_REJECTIONS, writes.rejections),

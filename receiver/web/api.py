@@ -24,6 +24,7 @@ from receiver.web import (
     handover,
     mailing_preview,
     mailings,
+    relay,
     repairs,
     status,
     suppressions,
@@ -113,6 +114,7 @@ OPERATIONS = (
     *mailings.OPERATIONS,
     *mailing_preview.OPERATIONS,
     *suppressions.OPERATIONS,
+    *relay.OPERATIONS,
     *handover.OPERATIONS,
     *grading.OPERATIONS,
 )

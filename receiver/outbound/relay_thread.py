@@ -1,0 +1,109 @@
+"""The background task of the service that relays, and looks how much there is to relay."""
+
+import logging
+import threading
+import time
+
+from sqlalchemy import Engine
+
+from receiver import telemetry
+from receiver.outbound.bloomreach import bloomreach_of
+from receiver.outbound.relay import Away, Held, Idle, Relay, Relayed, Rules, Step, Stopped
+from receiver.outbound.tireless import again_and_again
+from receiver.settings import Settings
+from receiver.store import outbox, relay_pump, relay_status, reports, writes
+from receiver.store.sets import Ledger
+
+_IDLE_SECONDS = 0.5
+_LOOK_SECONDS = 15.0
+_END_SECONDS = 5.0
+
+
+def switch_on(engine: Engine) -> None:
+    """From now on what is accepted is relayed, and what kept us from it may have been mended."""
+    ledger = Ledger(engine)
+    try:
+        with ledger.transaction() as transaction:
+            writes.take_turn(transaction, 0)
+            outbox.switch_on(transaction)
+            relay_pump.open_now(transaction)
+    finally:
+        ledger.close()
+
+
+def pause_after(step: Step) -> float:
+    """Seconds until the next look, 0 for none."""
+    match step:
+        case Relayed():
+            return 0.0
+        case Idle():
+            return _IDLE_SECONDS
+        case Held(until_us) | Away(until_us, _) | Stopped(until_us, _):
+            return min(_IDLE_SECONDS, max(0.01, until_us / 1_000_000 - time.time()))
+
+
+class RelayThread:
+    """Relays where all four settings of Bloomreach are there, and tells the metrics."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._stop = threading.Event()
+        self._told: type[Step] | None = None  # of the trouble that lasts
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Raises what the database raises."""
+        bloomreach = bloomreach_of(self._settings)
+        if bloomreach is None:
+            return
+        switch_on(self._engine)
+        if not self._settings.relay_in_service:
+            bloomreach.close()
+            return
+        relay = Relay(self._engine, bloomreach, Rules.of(self._settings), self._stop)
+        self._thread = threading.Thread(target=self._run, args=(relay,), name="relay", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the request that is under way, but do not wait for it for ever."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(self._settings.bloomreach_seconds + _END_SECONDS)
+
+    def _run(self, relay: Relay) -> None:
+        look_at = 0.0
+
+        def step() -> float:
+            nonlocal look_at
+            if time.monotonic() >= look_at:
+                self._look()
+                look_at = time.monotonic() + _LOOK_SECONDS
+            done = relay.step()
+            self._tell(done)
+            return pause_after(done)
+
+        again_and_again(step, self._stop, self._stop.wait, failed="relay_failed")
+        try:
+            relay.close()
+        except Exception as error:
+            telemetry.log("relay_failed", level=logging.WARNING, **telemetry.described(error))
+
+    def _tell(self, step: Step) -> None:
+        if isinstance(step, Away | Stopped) and step.problem:
+            if type(step) is not self._told:
+                event = "relay_away" if isinstance(step, Away) else "relay_denied"
+                telemetry.log(event, level=logging.ERROR)
+            self._told = type(step)
+        elif isinstance(step, Relayed) and any(step) and self._told:
+            self._told = None
+            telemetry.log("relay_back")
+
+    def _look(self) -> None:
+        with reports.reading(self._engine) as connection:
+            found = relay_status.totals(connection)
+        now_us = time.time_ns() // 1000
+        telemetry.RELAY_WAITING.set(sum(each.waiting for each in found))
+        telemetry.RELAY_SET_ASIDE.set(sum(each.aside for each in found))
+        oldest_us = min((each.oldest_us for each in found if each.oldest_us is not None), default=now_us)
+        telemetry.RELAY_AGE.set((now_us - oldest_us) / 1_000_000)
