@@ -27,7 +27,7 @@ system: .venv/for-development
 	$(BIN)/python -m pytest tests/system -n auto --maxprocesses=2 --dist worksteal
 
 bench: .venv/for-benchmarks
-	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.asking && $(BIN)/python -m benchmarks.analysts
+	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.sending && $(BIN)/python -m benchmarks.relaying && $(BIN)/python -m benchmarks.asking && $(BIN)/python -m benchmarks.analysts
 
 demo: .venv/for-running
 	$(BIN)/receiver demo

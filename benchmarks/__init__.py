@@ -13,7 +13,8 @@ stored       a database that already holds millions of events
 report       the table
 peers        what the service is compared with
 
-``python -m benchmarks.sending`` prepares letters.  ``python -m benchmarks.asking`` asks about rejections,
+``python -m benchmarks.sending`` prepares letters; ``python -m benchmarks.relaying`` tells Bloomreach about
+events, also while others are received.  ``python -m benchmarks.asking`` asks about rejections,
 ``python -m benchmarks.analysts`` about events, customers and campaigns:
 
 questions    take turns; the table of how long they took

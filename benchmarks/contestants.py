@@ -55,14 +55,18 @@ class Place:
 
 
 class Server:
-    """A contestant that answers HTTP."""
+    """A contestant that answers HTTP.
 
-    def __init__(self, name: str, command: Command, place: Place) -> None:
+    Attributes:
+        next: index of the next new event, from *first* on.
+    """
+
+    def __init__(self, name: str, command: Command, place: Place, *, first: int = 0) -> None:
         self._command = command
         self._generator = place.generator
         self._log = place.databases.folder / f"{name}.log"
         self._process = Process(command, self._log)
-        self._next = 0
+        self.next = first
         self._last_new: tuple[int, int] | None = None
         self._kept = command.rows
 
@@ -91,7 +95,7 @@ class Server:
             self._kept += measurement.sent
         if traffic.kind is not Kind.REPEATED:
             # A request more than was answered may have been made on each connection.
-            self._next = first + measurement.sent + traffic.connections * traffic.batch
+            self.next = first + measurement.sent + traffic.connections * traffic.batch
         now_mb, peak_mb = self._process.memory_mb()
         requests = measurement.sent / traffic.batch
         return replace(
@@ -103,7 +107,7 @@ class Server:
 
     def _indices(self, traffic: Traffic) -> tuple[int, int | None]:
         if traffic.kind is not Kind.REPEATED:
-            return self._next, None
+            return self.next, None
         if self._last_new is None:
             raise ValueError("there is nothing yet to repeat")
         return self._last_new
@@ -221,20 +225,20 @@ def _installed_node_peer() -> Path:
 
 def receiver(place: Place) -> Server:
     """The service: migrated, with one project, and started by its own command."""
-    return Server("receiver", _prepared(place), place)
+    return Server("receiver", prepared(place), place)
 
 
 def full_receiver(place: Place, events: int, until_s: int) -> Server:
     """The service with so many events in its database from the start, all before *until_s*."""
-    command = replace(_prepared(place), rows=events)
+    command = replace(prepared(place), rows=events)
     fill(command.database, events, until_s)
     return Server("full-receiver", command, place)
 
 
-def _prepared(place: Place) -> Command:
-    """Migrates a fresh database and creates a project in it."""
+def prepared(place: Place, settings: Mapping[str, str] | None = None) -> Command:
+    """Migrates a fresh database and creates a project in it; *settings* are those of the service besides."""
     url = place.fresh("receiver")
-    environment = {"RECEIVER_DATABASE_URL": url}
+    environment = {**(settings or {}), "RECEIVER_DATABASE_URL": url}
     _receiver(environment, "migrate")
     project = json.loads(_receiver(environment, "project", "create", "bench", "--json"))
     key = project["keys"]["tracking"]

@@ -96,10 +96,12 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
                     "pump": pump,
                 }
             finally:
+                # A far side that hangs shall not keep the others from their end.
+                relay_ends = asyncio.create_task(asyncio.to_thread(relay.stop))
                 await writer.stop()
                 await asyncio.to_thread(passing.stop, answer_seconds)
                 await pump.stop()
-                await asyncio.to_thread(relay.stop)
+                await relay_ends
                 telemetry.log("stopped")
     finally:
         engine.dispose()

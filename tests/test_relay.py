@@ -587,7 +587,7 @@ def test_the_pause_doubles_with_jitter_and_has_an_end(at: Station, clock: Clock)
         step = relay.step()
         assert isinstance(step, Away)
         seconds = (step.open_us - clock.now_us) / SECOND_US
-        assert min(2.0**failures, 240) / 2 <= seconds <= min(2.0**failures, 240)
+        assert min(2.0**failures / 4, 240) / 2 <= seconds <= min(2.0**failures / 4, 240)
         assert at.pump().failures == failures + 1
         clock.now_us = step.open_us
 

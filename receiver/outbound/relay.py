@@ -37,6 +37,7 @@ CIRCUIT = 3
 STOPPED_SECONDS = 300.0
 """Who was turned away tries again after that time."""
 
+_FIRST_BACK_OFF_SECONDS = 0.25  # most often the first failure is the only one
 _MOST_BACK_OFF_SECONDS = 240.0
 _MOST_CLOSED_SECONDS = MAX_RETRY_SECONDS
 # After an outage not everybody shall come back in the same moment.
@@ -257,7 +258,7 @@ def _back_off(problem: Unreached, failures: int) -> float:
     jitter = uniform(0.5, 1)  # noqa: S311  # no secret
     if problem.retry_after is not None:
         return max(problem.retry_after, jitter)
-    return min(_MOST_BACK_OFF_SECONDS, 2.0 ** min(failures, 10)) * jitter
+    return min(_MOST_BACK_OFF_SECONDS, _FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 12)) * jitter
 
 
 def _resumes_us(pump: Pump, now_us: int) -> int:

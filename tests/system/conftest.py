@@ -21,7 +21,14 @@ WITHOUT_OPTILYZ = {"optilyz_api_key": f"{PRIVATE}-key", "optilyz_base_url": "htt
 """Settings of an account at an Optilyz that nobody reaches: letters are taken and wait."""
 
 
-LONGEST = ("test_the_repair_job", "test_sending", "test_outages", "test_openapi", "test_the_console")
+LONGEST = (
+    "test_relaying",
+    "test_the_repair_job",
+    "test_sending",
+    "test_outages",
+    "test_openapi",
+    "test_the_console",
+)
 """Modules in which tests take up to a minute each."""
 
 
