@@ -73,7 +73,7 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
             )
             passing = Gateway(engine, settings)
             pump = Pump(engine, settings)
-            relay = RelayThread(engine, settings)
+            relay = RelayThread(engine, settings, writer.idle_seconds)
             # First of all: nothing that is accepted from now on shall be left out.
             relay.start()
             writer.start()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,3 +223,36 @@ def test_it_looks_again_soon_whatever_it_was_told() -> None:
     for until_us in (0, now_us, now_us + 10, now_us + 10**12):
         for step in (Held(until_us), Away(until_us, "x"), Stopped(until_us, "x")):
             assert 0 < pause_after(step) <= 1
+
+
+# -- receiving goes first ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("others", "idle", "pause"),
+    [
+        (0.0, 1.0, 0.0),  # nobody else is at work
+        (0.4, 0.6, 0.0),  # there is room for both
+        (0.7, 0.9, 0.2),  # the core is nearly used up: a tenth of it is left
+        (0.1, 0.1, 0.2),  # the writer is busy, though it computes little
+        (0.9, 0.5, 1.4),  # nothing is left
+        (0.0, 0.0, 1.4),
+    ],
+)
+def test_relaying_pauses_as_long_as_others_need_the_core(
+    monkeypatch: pytest.MonkeyPatch, others: float, idle: float, pause: float
+) -> None:
+    now, own, process, idled = 0.0, 0.0, 0.0, 0.0
+    clocks = SimpleNamespace(monotonic=lambda: now, process_time=lambda: process, thread_time=lambda: own)
+    monkeypatch.setattr(relay_thread_module, "time", clocks)
+    courtesy = relay_thread_module.Courtesy(lambda: idled)
+
+    paused = 0.0
+    for _ in range(5):  # the pause goes into the time that the next share is of
+        work, cpu = 0.1, 0.03
+        now += paused + work
+        own += cpu
+        process += cpu + others * (paused + work)
+        idled += idle * (paused + work)
+        paused = courtesy.pause()
+        assert paused == pytest.approx(pause, abs=1e-9)

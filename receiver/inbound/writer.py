@@ -84,6 +84,8 @@ class Writer:
         self._answer_seconds = answer_seconds
         self._busy_since: float | None = None
         self._failed_at = float("-inf")
+        self._idle_seconds = 0.0
+        self._idle_since: float | None = None
         self._free_bytes = queue_bytes
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()  # None is the end
         self._begun: deque[_Waiting] = deque()  # the thread's own: long ones that are stored in part
@@ -99,6 +101,11 @@ class Writer:
     def waiting(self) -> int:
         """How many requests were taken and not begun."""
         return self._queue.qsize()
+
+    def idle_seconds(self) -> float:
+        """How long in all it has had nothing to do."""
+        since = self._idle_since
+        return self._idle_seconds + (0.0 if since is None else time.monotonic() - since)
 
     @property
     def alive(self) -> bool:
@@ -159,13 +166,22 @@ class Writer:
         commands = 0
         try:
             while more_to_come and commands < _MOST_COMMANDS:
-                waiting = self._queue.get(block=not group and not self._begun)
+                waiting = self._queue.get_nowait() if group or self._begun else self._wait()
                 if waiting is None:
                     return False
                 commands += self._take(waiting, group)
         except Empty:
             pass
         return more_to_come
+
+    def _wait(self) -> _Waiting | None:
+        """The next one, however long that takes."""
+        since = self._idle_since = time.monotonic()
+        try:
+            return self._queue.get()
+        finally:
+            self._idle_since = None
+            self._idle_seconds += time.monotonic() - since
 
     def _take(self, waiting: _Waiting, group: dict[_Waiting, Part]) -> int:
         """Read the next part of *waiting* into *group*; how many commands that are."""

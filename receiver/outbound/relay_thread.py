@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 
@@ -16,7 +17,9 @@ from receiver.store.sets import Ledger
 
 _IDLE_SECONDS = 0.5
 _LOOK_SECONDS = 15.0
-_LEAST_SHARE = 0.05  # of a core
+# Of a core: what relaying may use in any case, and what all together may.
+_LEAST_SHARE = 0.02
+_MOST_SHARE = 0.8
 _END_SECONDS = 5.0
 
 
@@ -44,35 +47,44 @@ def pause_after(step: Step) -> float:
 
 
 class Courtesy:
-    """Lets receiving go first: of the core that all threads of a process share, relaying takes what the
-    others leave, and a little in any case.
+    """Lets receiving go first: of the core that all threads of a process share, and of the writer's time,
+    relaying takes what the others leave, and a little in any case.
 
     Python runs one thread at a time, so nobody is answered while we compute; what waits is on disk.
+    *idle_seconds* tells how long in all the writer has had nothing to do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle_seconds: Callable[[], float]) -> None:
+        self._idle_seconds = idle_seconds
         self._before = self._now()
         self._pause = 0.0
 
-    def _now(self) -> tuple[float, float, float]:
-        return time.monotonic(), time.process_time(), time.thread_time()
+    def _now(self) -> tuple[float, ...]:
+        return time.monotonic(), time.process_time(), time.thread_time(), self._idle_seconds()
 
     def pause(self) -> float:
         """Seconds to wait after what this thread did since it was asked last."""
         before, self._before = self._before, self._now()
-        wall, process, own = (one - other for one, other in zip(self._before, before, strict=True))
-        left = max(_LEAST_SHARE, 1 - (process - own) / max(wall, 0.001))
+        wall, process, own, idle = (one - other for one, other in zip(self._before, before, strict=True))
+        wall = max(wall, 0.001)
+        left = max(_LEAST_SHARE, min(_MOST_SHARE - (process - own) / wall, idle / wall))
         # What was paused before it worked is no part of its work.
         self._pause = max(0.0, own / left - (wall - self._pause))
         return self._pause
 
 
 class RelayThread:
-    """Relays where all four settings of Bloomreach are there, and tells the metrics."""
+    """Relays where all four settings of Bloomreach are there, and tells the metrics.
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    *idle_seconds* is as of `Courtesy`; without it nobody receives in this process.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: Settings, idle_seconds: Callable[[], float] = time.monotonic
+    ) -> None:
         self._engine = engine
         self._settings = settings
+        self._idle_seconds = idle_seconds
         self._stop = threading.Event()
         self._told: type[Step] | None = None  # of the trouble that lasts
         self._thread: threading.Thread | None = None
@@ -98,7 +110,7 @@ class RelayThread:
 
     def _run(self, relay: Relay) -> None:
         look_at = 0.0
-        courtesy = Courtesy()
+        courtesy = Courtesy(self._idle_seconds)
 
         def step() -> float:
             nonlocal look_at
