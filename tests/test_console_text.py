@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from receiver.console import routes
-from receiver.store.tables import mailings, projects, rejections
+from receiver.store.tables import events, mailings, outbox, outbox_hours, projects, rejections
 from tests.posting import person, posting
 from tests.serving_app import FLAT, Sender, serving
 from tests.visiting import CONSOLE, Seen, Visitor, signed_in
@@ -102,6 +102,15 @@ def track(sender: Sender, ids: dict[str, str], status: str, text: str, **members
 def change(sender: Sender, table: Any, **values: object) -> None:
     with sender.engine.execution_options(writes=True).begin() as connection:
         connection.execute(update(table).values(**values))
+
+
+def set_aside(sender: Sender, text: str) -> None:
+    """The first event, in the words of whoever would not take it."""
+    about = {"project_id": 1, "given_us": 1, "set_aside_us": 1, "reason": "refused", "message": text}
+    with sender.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(insert(outbox).values(id=select(func.min(events.c.id)).scalar_subquery(), **about))
+        counts = {"given": 1, "sent": 0, "set_aside": 1, "retried": 0, "withdrawn": 0, "discarded": 0}
+        connection.execute(insert(outbox_hours).values(project_id=1, hour_us=0, **counts))
 
 
 def refuse(sender: Sender, text: str, number: int = 0) -> None:
@@ -197,6 +206,7 @@ def test_hostile_text_stays_text_on_every_page(
         for status in ("queued", "posted", HOSTILE):
             track(sender, who, status, HOSTILE)
         track(sender, who, "returned", HOSTILE, event_type=HOSTILE)
+        set_aside(sender, HOSTILE)
         refuse(sender, HOSTILE)
         sender.send("batch", b"\xff\x00" + HOSTILE.encode())
         header = HOSTILE.encode("latin-1", errors="ignore").decode("latin-1")

@@ -31,7 +31,6 @@ WAITING = "set_aside_us IS NULL"
 
 # Of a page, in characters: an event may have 800,000.
 _MOST_SIZE = 4_000_000
-_READ_TOGETHER = 50
 
 MOST_TOGETHER = 5000
 """Rows that one transaction gives, puts back or lets go."""
@@ -130,11 +129,14 @@ class Waiting(NamedTuple):
     properties: str | None
 
 
+_SIZE = "coalesce(length(e.properties), length(o.body), 0)"
 _PAGE = text(
-    "SELECT o.id, o.project_id, coalesce(e.customer_id, o.customer_id), coalesce(e.ids, o.ids), o.body,"
-    " e.type, e.occurred_us, e.properties FROM outbox AS o LEFT JOIN events AS e ON e.id = o.id"
-    f" WHERE o.id > :after AND o.{WAITING} ORDER BY o.id LIMIT :limit"
-).execution_options(yield_per=_READ_TOGETHER)
+    f"SELECT {', '.join(Waiting._fields)} FROM (SELECT o.id, o.project_id,"
+    " coalesce(e.customer_id, o.customer_id) AS customer_id, coalesce(e.ids, o.ids) AS ids, o.body,"
+    f" e.type, e.occurred_us, e.properties, sum({_SIZE}) OVER (ORDER BY o.id) - {_SIZE} AS before"
+    f" FROM (SELECT * FROM outbox WHERE id > :after AND {WAITING} ORDER BY id LIMIT :limit) AS o"
+    f" LEFT JOIN events AS e ON e.id = o.id) AS page WHERE before < {_MOST_SIZE} ORDER BY id"
+)
 _IDS_OF = (
     "SELECT customer_id, kind, value FROM customer_ids WHERE customer_id IN ({})"
     " ORDER BY customer_id, used_us, kind, value"
@@ -146,14 +148,7 @@ def page(connection: Connection, *, after: int, limit: int) -> list[Waiting]:
 
     At most *limit* commands, and fewer where they are large.
     """
-    found, size = [], 0
-    with connection.execute(_PAGE, {"after": after, "limit": limit}) as rows:
-        for row in rows:
-            found.append(waiting := Waiting(*row))
-            size += len(waiting.properties or waiting.body or "")
-            if size > _MOST_SIZE:
-                break
-    return found
+    return [Waiting(*row) for row in connection.execute(_PAGE, {"after": after, "limit": limit})]
 
 
 def current_ids(connection: Connection, customers: Iterable[int]) -> dict[int, dict[str, str]]:
