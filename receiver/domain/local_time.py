@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise
+from math import inf
 from typing import Literal, NamedTuple
 
 from receiver.domain.moments import DAY_US, HOUR_US, SECOND_US, hour_of
@@ -59,7 +60,7 @@ def _ahead_us(zone: tzinfo, hour_us: int) -> int:
 
 def ahead_at(known: Sequence[Offset], hour_us: int) -> int:
     """How far ahead the zone with these `offsets` is; *hour_us* is not before the first one."""
-    return known[bisect_right(known, hour_us, key=lambda each: each.since_us) - 1].ahead_us
+    return known[bisect_right(known, (hour_us, inf)) - 1].ahead_us
 
 
 def edges(span: Span, known: Sequence[Offset]) -> set[int]:

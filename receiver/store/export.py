@@ -53,13 +53,14 @@ def event_json(event: Fields) -> str:
         variation,
     ) = event
     occurred, received = occurred_us // SECOND_US, received_us // SECOND_US
+    first, middle, last = _words(event_type, source, campaign, status, stage, tied, variation)
+    letter = "null" if mailing is None else quoted(mailing)
     # The times are as `iso` has them, whose two calls would take a fifth of the time of an export.
     return (
-        f'{{"id":{number},"customer":{customer},"customer_ids":{ids},"type":{quoted(event_type)}'
-        f',"occurred_at":"{_MINUTES[occurred // 60]}{_SECONDS[occurred % 60]}{str(occurred_us)[-6:]}Z"'
-        f',"received_at":"{_MINUTES[received // 60]}{_SECONDS[received % 60]}{str(received_us)[-6:]}Z"'
-        f'{_words(source, campaign, status, stage)},"mailing":{quoted(mailing)}{_end(tied, variation)}'
-        f',"properties":{properties}}}'
+        f'{{"id":{number},"customer":{customer},"customer_ids":{ids}{first}'
+        f"{_MINUTES[occurred // 60]}{_SECONDS[occurred % 60]}{str(occurred_us)[-6:]}"
+        f'Z","received_at":"{_MINUTES[received // 60]}{_SECONDS[received % 60]}{str(received_us)[-6:]}'
+        f"{middle}{letter}{last}{properties}}}"
     )
 
 
@@ -77,18 +78,24 @@ _MINUTES = _Minutes()
 _SECONDS = tuple(f":{second:02}." for second in range(60))
 
 
-# The same few words in most events.
+# The same few words in most events, and all that stands beside them.
 @lru_cache(maxsize=4096)
-def _words(source: str, campaign: str | None, status: str | None, stage: str | None) -> str:
+def _words(
+    event_type: str,
+    source: str,
+    campaign: str | None,
+    status: str | None,
+    stage: str | None,
+    tied: str | None,
+    variation: str | None,
+) -> tuple[str, str, str]:
+    """What stands before the times, between them and the letter, and between that and the properties."""
     return (
-        f',"source":{quoted(source)},"campaign":{quoted(campaign)}'
-        f',"status":{quoted(status)},"stage":{quoted(stage)}'
+        f',"type":{quoted(event_type)},"occurred_at":"',
+        f'Z","source":{quoted(source)},"campaign":{quoted(campaign)}'
+        f',"status":{quoted(status)},"stage":{quoted(stage)},"mailing":',
+        f',"tied":{quoted(tied)},"variation":{quoted(variation)},"properties":',
     )
-
-
-@lru_cache(maxsize=4096)
-def _end(tied: str | None, variation: str | None) -> str:
-    return f',"tied":{quoted(tied)},"variation":{quoted(variation)}'
 
 
 def event_lines(some: Iterable[Fields]) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from itertools import compress, pairwise
+from itertools import compress, pairwise, repeat
 from operator import add
 from typing import Any, NamedTuple
 
@@ -186,7 +186,7 @@ def _counts(
     if variations is not None:
         named = {name: _STAGES * number for number, name in enumerate(variations)}
         # A variation whose letters were all withdrawn is not named any more, but has rows of zeros.
-        within = [place + named.get(name, 0) for place, name in zip(within, rest.pop(0), strict=True)]
+        within = list(map(add, within, map(named.get, rest.pop(0), repeat(0))))
         width = _STAGES * len(variations)
     # Behind all others stands what nobody asks for.
     counts = [0] * (width * (len(numbers) + 1))
