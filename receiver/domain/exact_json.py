@@ -10,6 +10,8 @@ from json import JSONDecodeError, JSONDecoder
 from math import inf
 from typing import NamedTuple
 
+import orjson
+
 from receiver.domain.commands import Reason
 from receiver.domain.fields import Place, Refusal
 
@@ -25,6 +27,9 @@ def _int_or_infinity(digits: str) -> float:
         return inf
 
 
+# From so many digits on the quick parser would make a whole number inexact.
+_LONG_NUMBER = b"0" * 19
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _decoder = JSONDecoder()
 # For numbers of thousands of digits, which the usual decoder takes for an attack: here they become
 # infinite, like 1e400, and cost only the command that holds them.
@@ -53,6 +58,11 @@ def parse_or_fail(body: bytes) -> object:
     # A short body, or few brackets, cannot be deep: most are told by looking at no more than that.
     if len(body) > MAX_DEPTH and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         return Failure(f"Brackets are nested over {MAX_DEPTH} deep; send flatter JSON.")
+    if _LONG_NUMBER not in body.translate(_DIGITS_ALIKE):
+        try:
+            return orjson.loads(body)
+        except JSONDecodeError:
+            pass  # It does not tell where, and refuses some of what we take.
     try:
         text = _text(body)
     except UnicodeDecodeError as error:

@@ -22,6 +22,8 @@ MAX_PROPERTY_BYTES = 16 * 1024
 
 # Templates print an absent value as one of these words (contract, 8, pitfall 2).
 _WORDS_FOR_NOTHING = frozenset({"null", "none", "undefined", "nan"})
+# As nearly all IDs are: of these nothing but the words for nothing is to be refused.
+_PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.@:+-]{0,99}")
 _UNFILLED_TEMPLATE = re.compile(r"\{\{|\}\}|\{%|\$\{")
 _KINDS = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -105,6 +107,8 @@ def read_customer_ids(
 
 def _read_id(sent: object) -> str | tuple[Reason, str]:
     """Give the ID as text, or the reason and the end of the sentence."""
+    if isinstance(sent, str) and _PLAIN_ID.fullmatch(sent) and sent.lower() not in _WORDS_FOR_NOTHING:
+        return sent
     if sent is None:
         return Reason.EMPTY_CUSTOMER_ID, "is null; leave it out when there is no value."
     text = text_of(sent)

@@ -76,7 +76,8 @@ _EVENTS = Given(
     " WHERE e.id = given.id",
 )
 _SET = ", ".join(f"{name} = excluded.{name}" for name in list(columns_of(letters))[len(_KEY) :])
-_PUT = Insert(letters, f"ON CONFLICT (customer_id, reference) DO UPDATE SET {_SET}")
+_ADD = Insert(letters)
+_CHANGE = Insert(letters, f"ON CONFLICT (customer_id, reference) DO UPDATE SET {_SET}")
 
 
 def _more(table: str, key: str, *counts: str) -> str:
@@ -94,10 +95,17 @@ _ADD_KINDS = Insert(event_kinds, _more("event_kinds", "id", "events"))
 # -- new events and merges ------------------------------------------------------------------------
 
 
-def advance(transaction: Transaction, rows: Sequence[Row], merges: Sequence[Row]) -> None:
-    """Let letters be as new *rows* of events, and *merges* (source, survivor), make them."""
+def advance(
+    transaction: Transaction, rows: Sequence[Row], merges: Sequence[Row], new_customers: Iterable[int] = ()
+) -> None:
+    """Let letters be as new *rows* of events, and *merges* (source, survivor), make them.
+
+    Nothing is looked for of *new_customers*, who had none before.
+    """
     heard = _heard(rows)
-    found = [transaction.run(_FIND, list(dict.fromkeys(each.letter for each in heard)))] if heard else []
+    new = frozenset(new_customers)
+    perhaps_known = dict.fromkeys(each.letter for each in heard if each.letter[0] not in new)
+    found = [transaction.run(_FIND, list(perhaps_known))] if perhaps_known else []
     if merges:
         customers = dict.fromkeys(chain.from_iterable(merges))
         found.append(transaction.run(_OF_CUSTOMERS, [(each,) for each in customers]))
@@ -179,21 +187,21 @@ def _change(
     gone = [letter for letter in before if letter not in after]
     for letter in gone:
         counted.add(before[letter], -1)
-    changed = []
+    new, changed = [], []
     for letter, journey in after.items():
         known = before.get(letter)
-        if known == journey:
-            continue
+        row = (*letter, *journey[:-1], *journey.times)
         if known is None:
             counted.add(journey)
-        else:
+            new.append(row)
+        elif known != journey:
             counted.change(known, journey)
-        changed.append((*letter, *journey[:-1], *journey.times))
+            changed.append(row)
     if gone:
         transaction.run(_DROP, gone)
-    if changed:
-        transaction.insert(_PUT, changed)
     for statement, rows in (
+        (_ADD, new),
+        (_CHANGE, changed),
         (_ADD_STAGES, [(*place, number) for place, number in counted.stages.items()]),
         (_ADD_DAYS, _days(counted)),
         (_ADD_DELAYS, [(*place, number) for place, number in counted.delays.items()]),

@@ -243,4 +243,5 @@ def write(transaction: Transaction, writes: Writes) -> None:
             transaction.insert(statement, rows)
         elif rows and isinstance(statement, Given):
             transaction.run(statement, rows)
-    journeys.advance(transaction, writes.events, writes.merges)
+    new_customers = [row[0] for row in writes.customers]
+    journeys.advance(transaction, writes.events, writes.merges, new_customers)
