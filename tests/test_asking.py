@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,8 +22,8 @@ from receiver.store.tables import customer_properties, mailings, slots
 from tests.posting import NOW_US, Post, person, posting, steps
 from tests.rows import locked
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
+from tests.waiting import wait_until
 
-PATIENCE_SECONDS = 30
 """For what comes for certain, on whatever machine."""
 
 UNDELIVERABLE = {"zipCode": "00000"}
@@ -52,13 +52,6 @@ def slow_optilyz() -> Iterator[SimulatedOptilyz]:
 def post(database_url: str, optilyz: SimulatedOptilyz) -> Iterator[Post]:
     with posting(database_url, optilyz.url, optilyz_batch_size=4, optilyz_seconds=0.5) as post:
         yield post
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def intend(post: Post, number: int, **how: Any) -> None:
@@ -347,7 +340,7 @@ def test_the_slot_of_who_was_killed_is_free_when_its_lease_is_over(post: Post) -
 
 def forsaken(post: Post, other: Asker) -> None:
     """Let the letter that is being asked for be given up."""
-    wait_for(lambda: post.states() == {"asked": 1})
+    wait_until(lambda: post.states() == {"asked": 1})
     post.change(asked_until_us=NOW_US)
     other.step()
     assert post.states() == {"unknown: no_answer": 1}
@@ -387,9 +380,9 @@ def test_an_answer_is_written_down_once_the_database_is_back(
         ledger = Ledger(post.engine)
         with capture_logs() as logs:
             asked = pool.submit(post.asker(ledger).step)
-            wait_for(lambda: post.states() == {"asked": 3})
+            wait_until(lambda: post.states() == {"asked": 3})
             with locked(database_url):
-                wait_for(lambda: "answer_not_kept" in [each["event"] for each in logs])
+                wait_until(lambda: "answer_not_kept" in [each["event"] for each in logs])
                 assert post.states() == {"asked": 3}
             assert asked.result() == Asked(3)
         ledger.close()
@@ -429,7 +422,7 @@ def test_a_letter_that_was_heard_of_while_it_was_asked_for_is_not_unknown(
         with ThreadPoolExecutor(1) as pool:
             ledger = Ledger(post.engine)
             asked = pool.submit(post.asker(ledger).step)
-            wait_for(lambda: post.states() == {"asked": 1})
+            wait_until(lambda: post.states() == {"asked": 1})
             post.call_back(heard)
             asked.result()
             ledger.close()
@@ -498,7 +491,7 @@ def test_what_is_settled_for_a_customer_who_was_merged_meanwhile_is_told_of_who_
         post.intend(person({"cookie": "k"}, **UNDELIVERABLE))
         ledger = Ledger(post.engine)
         asked = pool.submit(post.asker(ledger).step)
-        wait_for(lambda: post.states() == {"asked": 1})
+        wait_until(lambda: post.states() == {"asked": 1})
         post.call_back({"customer_ids": {"registered": "anna", "cookie": "k"}, "event_type": "visit"})
         asked.result()
         ledger.close()
@@ -516,7 +509,7 @@ def test_the_service_is_not_disturbed_while_a_request_is_under_way(
         intend(post, 3)
         ledger = Ledger(post.engine)
         asked = pool.submit(post.asker(ledger).step)
-        wait_for(lambda: slow_optilyz.state()["requests"] == 1)
+        wait_until(lambda: slow_optilyz.state()["requests"] == 1)
         for number in range(5):
             (verdict,) = post.call_back(
                 {"customer_ids": {"registered": f"x-{number}"}, "event_type": "visit"}

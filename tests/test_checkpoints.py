@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from receiver.store.checkpoints import Checkpoints
 from receiver.store.engine import connect
+from tests.waiting import wait_until
 
-PATIENCE_SECONDS = 60
 WAIT_SECONDS = 2.0
 MEBIBYTE = 1024 * 1024
 ROUNDS = 8
@@ -64,14 +64,11 @@ def test_without_it_the_log_grows_for_ever(engine: Engine, path: Path) -> None:
 
 
 def test_a_long_log_begins_anew_while_others_write(engine: Engine, path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
 
     with Checkpoints(engine):
         for _ in range(ROUNDS):
             write_much(engine)
-            while grows(engine, path):
-                assert time.monotonic() < deadline, "the log did not begin anew"
-                time.sleep(0.01)
+            wait_until(lambda: not grows(engine, path), "the log did not begin anew", seconds=60)
 
     assert log_bytes(path) < ROUNDS * LONG_BYTES / 2
     assert written_bytes(engine) >= ROUNDS * LONG_BYTES
@@ -86,12 +83,9 @@ def grows(engine: Engine, path: Path) -> bool:
 
 def test_what_the_log_held_is_in_the_database_itself(engine: Engine, path: Path) -> None:
     write_much(engine)
-    deadline = time.monotonic() + PATIENCE_SECONDS
 
     with Checkpoints(engine):
-        while path.stat().st_size < LONG_BYTES:
-            assert time.monotonic() < deadline, "the log was not copied"
-            time.sleep(0.01)
+        wait_until(lambda: path.stat().st_size >= LONG_BYTES, "the log was not copied", seconds=60)
 
     assert written_bytes(engine) >= LONG_BYTES
 
@@ -118,18 +112,13 @@ def test_a_database_that_cannot_be_used_for_a_while_is_logged_and_tried_again(
     engine: Engine, path: Path
 ) -> None:
     write_much(engine)
-    deadline = time.monotonic() + PATIENCE_SECONDS
     taken = [engine.connect() for _ in range(5)]  # all that the pool has
 
     with capture_logs() as logs, Checkpoints(engine):
-        while not logs:
-            assert time.monotonic() < deadline, "nothing was logged"
-            time.sleep(0.01)
+        wait_until(lambda: logs, "nothing was logged", seconds=60)
         for connection in taken:
             connection.close()
-        while path.stat().st_size < LONG_BYTES:
-            assert time.monotonic() < deadline, "not tried again"
-            time.sleep(0.01)
+        wait_until(lambda: path.stat().st_size >= LONG_BYTES, "not tried again", seconds=60)
 
     assert {(log["event"], log["error"]) for log in logs} == {("checkpoint_failed", "TimeoutError")}
 

@@ -26,6 +26,7 @@ from tests.relaying import Books, Station, numbered, station
 from tests.relaying import update as customer_update
 from tests.rows import locked
 from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
+from tests.waiting import wait_until
 
 NAMES = ("BASE_URL", "PROJECT_TOKEN", "KEY_ID", "SECRET")
 MAIN = (sys.executable, "-c", "from receiver.cli import main; main()", "relay")
@@ -235,19 +236,12 @@ def ended(process: subprocess.Popen[str], *, after: float, until: Any) -> tuple[
     return process.returncode, stdout, stderr
 
 
-def wait_for(at: Station, sent: int) -> None:
-    deadline = time.monotonic() + 60
-    while at.books().sent < sent:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_it_relays_until_it_is_told_to_end(at: Station) -> None:
     at.take(1, 2, 3)
     process = started("run")
-    wait_for(at, 3)
+    wait_until(lambda: at.books().sent >= 3)
     at.take(4)
-    wait_for(at, 4)
+    wait_until(lambda: at.books().sent >= 4)
 
     code, stdout, stderr = ended(process, after=0, until=lambda: process.send_signal(signal.SIGTERM))
 
@@ -259,10 +253,7 @@ def test_turned_away_it_stays_and_says_so_at_its_end(at: Station, far: Bloomreac
     far.access(revoked=True)
     at.take(1)
     process = started("run")
-    deadline = time.monotonic() + 60
-    while not at.pump().stopped:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: at.pump().stopped)
 
     code, stdout, stderr = ended(process, after=0.5, until=lambda: process.send_signal(signal.SIGINT))
 

@@ -18,7 +18,7 @@ from receiver.web.auth import Caller, Keyring
 from tests.posting import person, posting
 from tests.rows import T0
 from tests.serving_app import Sender, serving
-from tests.visiting import CONSOLE, HEADERS, Seen, Visitor, key_of, signed_in, unchanged
+from tests.visiting import CONSOLE, HEADERS, Seen, Visitor, key_of, reload, signed_in, unchanged
 
 COOKIE = sessions.COOKIE
 NOW = 1_760_000_000.0
@@ -58,16 +58,6 @@ def new_key(sender: Sender, role: Role = Role.OPS) -> NewKey:
         key = keys.create_key(connection, sender.project.token, role, now_us=T0)
     reload(sender)
     return key
-
-
-def reload(sender: Sender) -> None:
-    """The service reads the keys again, as it does by itself every two seconds."""
-    live = sender.client.app_state["keys"]
-    until = time.monotonic() + 10
-    while (reading := live.reload_soon()) is None:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    reading.result(10)
 
 
 # -- signing in -----------------------------------------------------------------------------------

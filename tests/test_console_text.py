@@ -18,7 +18,7 @@ from receiver.console import routes
 from receiver.store.tables import events, mailings, outbox, outbox_hours, projects, rejections
 from tests.posting import person, posting
 from tests.serving_app import FLAT, Sender, serving
-from tests.visiting import CONSOLE, Seen, Visitor, signed_in
+from tests.visiting import CONSOLE, Seen, Visitor, reload, signed_in
 
 HOSTILE = (
     "<script>alert(1)</script><b id=evil>\"onfocus=alert(1) x='onclick=alert(2) ` javascript:alert(3)"
@@ -196,6 +196,7 @@ def test_hostile_text_stays_text_on_every_page(
     ]
     with service(migrated_sqlite, tmp_path, letters) as sender:
         change(sender, projects, name=HOSTILE)
+        reload(sender)
         change(sender, mailings, campaign=HOSTILE, message=HOSTILE, status=HOSTILE)
         with sender.engine.execution_options(writes=True).begin() as connection:
             one = select(func.min(mailings.c.id)).scalar_subquery()

@@ -1,9 +1,8 @@
 """What people decide about letters: resolved, cancelled, taken back; and suppressions by hand."""
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -27,6 +26,7 @@ from receiver.store.tables import mailings, slots
 from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
 from tests.vendor import Vendor, running_vendor, saying
+from tests.waiting import wait_until
 
 DELETED = b'HTTP/1.1 200 Words\r\nContent-Length: 14\r\n\r\n{"deleted": 1}'
 
@@ -276,13 +276,6 @@ def test_every_outcome_has_a_sentence() -> None:
 # -- when Optilyz cannot be asked -----------------------------------------------------------------
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def refusing(post: Post, vendor: Vendor, **of_settings: Any) -> Decider:
     return deciding(post, optilyz_base_url=vendor.url, optilyz_seconds=2.0, **of_settings)
 
@@ -451,7 +444,7 @@ def test_what_optilyz_said_is_kept_although_the_database_was_away(post: Post, ve
     with capture_logs() as logs, closing(refusing(post, vendor)) as decider, ThreadPoolExecutor(1) as pool:
         cancelling = pool.submit(cancel, post, decider, mailing)
         assert away.wait(30)
-        wait_for(lambda: any(each["event"] == "answer_not_kept" for each in logs))
+        wait_until(lambda: any(each["event"] == "answer_not_kept" for each in logs))
         rename("mailings_away", "mailings")
         assert cancelling.result(30) is Outcome.TAKEN_BACK
     assert post.letter(mailing).state == "cancelled"

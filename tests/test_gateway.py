@@ -43,6 +43,7 @@ from tests.serving_app import HANGS_UP, Sender, in_parts, serving
 from tests.simulated import simulated_optilyz
 from tests.test_auth import NOW, OLD_SECRET, RING, SECRET, TRACKER
 from tests.test_house import OPERATIONS
+from tests.waiting import wait_until
 
 AUTOMATION = "64b0c0ffee0000000000abcd"
 ONE = f"/api/v2/automations/{AUTOMATION}/recipient"
@@ -640,15 +641,6 @@ def taken_now(taker: Gateway, request: Request) -> bool:
         return bool(taker.take(request).result(60))
     except NotStored:
         return False
-
-
-def wait_until(holds: Any) -> None:
-    patience = threading.Event()
-    for _ in range(2000):
-        if holds():
-            return
-        patience.wait(0.01)
-    raise AssertionError("waited for too long")
 
 
 # -- what is turned away --------------------------------------------------------------------------

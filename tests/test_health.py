@@ -11,8 +11,7 @@ from sqlalchemy import text
 from tests.databases import PostgresqlServer
 from tests.rows import locked
 from tests.serving_app import FLAT, Sender, in_parts, serving
-
-PATIENCE_SECONDS = 30
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -36,13 +35,6 @@ def ready(sender: Sender) -> bool:
 def assert_alive(sender: Sender) -> None:
     answer = sender.client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
-
-
-def until_ready(sender: Sender) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not ready(sender):
-        assert time.monotonic() < deadline, "never ready again"
-        time.sleep(0.05)
 
 
 # -- ready or not ---------------------------------------------------------------------------------
@@ -93,7 +85,7 @@ def test_it_is_not_ready_while_the_database_takes_no_connections_and_ready_when_
         assert_alive(sender)
 
         connection.execute("UPDATE pg_database SET datallowconn = true WHERE datname = %s", (name,))
-    until_ready(sender)
+    wait_until(lambda: ready(sender))
     assert sender.send("customers/events", event("back")).status_code == 200
 
 
@@ -118,7 +110,7 @@ def test_a_group_that_failed_is_forgotten_though_nobody_sends_anything(
     with locked(database_url):
         assert sender.send("customers/events", event("a")).status_code == 503
 
-    until_ready(sender)
+    wait_until(lambda: ready(sender))
 
 
 # -- metrics --------------------------------------------------------------------------------------

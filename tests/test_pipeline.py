@@ -1,7 +1,6 @@
 """Statements that travel together, on a real PostgreSQL: results, errors, large values and broken servers."""
 
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from psycopg import errors
 
 from receiver.store.engine import Fault, fault
 from receiver.store.pipeline import Pipeline, Rows
+from tests.waiting import wait_until
 
 PATIENCE_SECONDS = 30
 MEGABYTE = 1_000_000
@@ -271,10 +271,7 @@ def test_a_server_that_ends_the_connection_while_it_waits_is_away(
     backend = connection.info.backend_pid
     with locked(database_url), ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(read_letters, connection)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while found(other, "SELECT pid FROM pg_locks WHERE NOT granted") != [backend]:
-            assert time.monotonic() < deadline, "it never waited"
-            time.sleep(0.01)
+        wait_until(lambda: found(other, "SELECT pid FROM pg_locks WHERE NOT granted") == [backend])
         other.execute("SELECT pg_terminate_backend(%s)", (backend,))
 
         error = waiting.exception(PATIENCE_SECONDS)

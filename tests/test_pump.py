@@ -1,8 +1,7 @@
 """The service sends what came through the gateway, right after it is on disk, on both databases."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -16,8 +15,7 @@ from receiver.store.engine import connect
 from tests.posting import Post, person, posting
 from tests.rows import locked
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
-
-PATIENCE_SECONDS = 30
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,6 @@ def pumping(post: Post, **settings: Any) -> Iterator[Pump]:
         engine.dispose()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def _are_sent(post: Post, number: int) -> bool:
     return post.states() == {"queued": number}
 
@@ -74,7 +65,7 @@ def test_a_letter_is_sent_when_the_pump_is_woken(
         for number in (1, 2):
             through_the_gateway(post)
             pump.wake()
-            wait_for(partial(_are_sent, post, number))
+            wait_until(partial(_are_sent, post, number))
 
     assert optilyz.state()["queued"] == 2
 
@@ -84,9 +75,9 @@ def test_letters_of_another_process_and_those_of_before_the_start_are_sent(
 ) -> None:
     through_the_gateway(post, 3)
     with pumping(post):
-        wait_for(lambda: post.states() == {"queued": 3})
+        wait_until(lambda: post.states() == {"queued": 3})
         through_the_gateway(post)
-        wait_for(lambda: post.states() == {"queued": 4})
+        wait_until(lambda: post.states() == {"queued": 4})
 
 
 def test_letters_of_a_file_are_left_to_their_own_command(post: Post, optilyz: SimulatedOptilyz) -> None:
@@ -94,7 +85,7 @@ def test_letters_of_a_file_are_left_to_their_own_command(post: Post, optilyz: Si
     with pumping(post) as pump:
         through_the_gateway(post)
         pump.wake()
-        wait_for(lambda: post.states() == {"queued": 1, "intended": 1})
+        wait_until(lambda: post.states() == {"queued": 1, "intended": 1})
 
     assert optilyz.state()["queued"] == 1
 
@@ -105,7 +96,7 @@ def test_two_processes_send_each_letter_once(post: Post, optilyz: SimulatedOptil
             through_the_gateway(post, 4)
             one.wake()
             other.wake()
-        wait_for(lambda: post.states() == {"queued": 20})
+        wait_until(lambda: post.states() == {"queued": 20})
 
     state = optilyz.state()
     assert (state["queued"], state["turned_away"]) == (20, 0)
@@ -121,8 +112,8 @@ def test_the_pump_outlives_an_outage_of_the_database(
     with capture_logs() as logs, ExitStack() as stack:
         with locked(post.settings.database_url):
             stack.enter_context(pumping(post))
-            wait_for(lambda: [each["event"] for each in logs] == ["sending_failed"])
-        wait_for(lambda: post.states() == {"queued": 1})
+            wait_until(lambda: [each["event"] for each in logs] == ["sending_failed"])
+        wait_until(lambda: post.states() == {"queued": 1})
 
     assert optilyz.state()["queued"] == 1
 
@@ -134,8 +125,8 @@ def test_optilyz_away_and_back_is_logged_once_each_and_letters_wait(
     with capture_logs() as logs, pumping(post) as pump:
         through_the_gateway(post)
         pump.wake()
-        wait_for(lambda: post.states() == {"queued": 1})
-        wait_for(lambda: len(logs) == 2)
+        wait_until(lambda: post.states() == {"queued": 1})
+        wait_until(lambda: len(logs) == 2)
 
     assert [each["event"] for each in logs] == ["optilyz_away", "optilyz_back"]
 
@@ -146,7 +137,7 @@ def test_a_pump_without_a_key_leaves_letters_for_later(post: Post, optilyz: Simu
         pump.wake()
     assert post.states() == {"intended": 1}
     with pumping(post):
-        wait_for(lambda: post.states() == {"queued": 1})
+        wait_until(lambda: post.states() == {"queued": 1})
 
 
 def test_a_pump_that_is_stopped_has_written_down_what_was_under_way(database_url: str) -> None:
@@ -156,7 +147,7 @@ def test_a_pump_that_is_stopped_has_written_down_what_was_under_way(database_url
     ):
         through_the_gateway(post, 3)
         with pumping(post):
-            wait_for(lambda: post.states() == {"asked": 1, "intended": 2})
+            wait_until(lambda: post.states() == {"asked": 1, "intended": 2})
 
         assert post.states() == {"queued": 1, "intended": 2}
         assert optilyz.state()["queued"] == 1

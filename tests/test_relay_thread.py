@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,7 @@ from receiver.store.engine import connect
 from tests.relaying import Books, Station, station
 from tests.rows import locked
 from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
-
-PATIENCE_SECONDS = 30
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +59,6 @@ def relaying(at: Station, **of_settings: Any) -> Iterator[RelayThread]:
         engine.dispose()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def is_on(at: Station) -> bool:
     with reports.reading(at.engine) as connection:
         return outbox.is_on(connection)
@@ -79,9 +71,9 @@ def told(logs: list[Any]) -> list[str]:
 def test_it_relays_until_it_is_stopped_and_gives_the_lease_back(at: Station) -> None:
     at.take_many(120)
     with relaying(at):
-        wait_for(lambda: at.books().sent == 120)
+        wait_until(lambda: at.books().sent == 120)
         at.take(1000)
-        wait_for(lambda: at.books().sent == 121)
+        wait_until(lambda: at.books().sent == 121)
 
     assert at.there() == at.here()
     assert at.pump().until_us == 0
@@ -116,7 +108,7 @@ def test_two_of_them_send_everything_once(at: Station) -> None:
     at.take_many(300)
     with relaying(at), relaying(at):
         at.take_many(300, event_type="second")
-        wait_for(lambda: at.books().waiting == 0)
+        wait_until(lambda: at.books().waiting == 0)
 
     assert at.there() == at.here()
     assert at.far.state()["worst_concurrency"] == 1
@@ -126,16 +118,16 @@ def test_each_trouble_is_told_once_and_its_end(at: Station) -> None:
     at.take(1)
     at.far.trouble(outage=True)
     with capture_logs() as logs, relaying(at):
-        wait_for(lambda: "relay_away" in told(logs))
+        wait_until(lambda: "relay_away" in told(logs))
         at.far.access(revoked=True)
         at.far.trouble(outage=False)
         at.change(relay_pump.open_now)
-        wait_for(lambda: "relay_denied" in told(logs))
+        wait_until(lambda: "relay_denied" in told(logs))
         at.far.access(revoked=False)
         at.change(relay_pump.open_now)
-        wait_for(lambda: "relay_back" in told(logs))
+        wait_until(lambda: "relay_back" in told(logs))
         at.take(2)
-        wait_for(lambda: at.books().sent == 2)
+        wait_until(lambda: at.books().sent == 2)
 
     assert told(logs) == ["relay_away", "relay_denied", "relay_back"]
     assert all(
@@ -150,8 +142,8 @@ def test_it_goes_on_when_the_database_is_back(at: Station) -> None:
         at.take(1)
         with locked(at.post.settings.database_url):
             # It may ask, and has to write that it does.
-            wait_for(lambda: "relay_failed" in told(logs))
-        wait_for(lambda: at.books().sent == 1)
+            wait_until(lambda: "relay_failed" in told(logs))
+        wait_until(lambda: at.books().sent == 1)
 
     assert at.there() == at.here()
     assert [each["log_level"] for each in logs if each["event"] == "relay_failed"] == ["warning"]
@@ -167,9 +159,9 @@ def test_an_error_that_nobody_expected_is_told_once_and_does_not_end_it(
     monkeypatch.setattr(outbox, "settle", fail)
     at.take(1, who="erika@example.org")
     with caplog.at_level(logging.DEBUG), capture_logs() as logs, relaying(at):
-        wait_for(lambda: at.far.state()["requests"] > 3)
+        wait_until(lambda: at.far.state()["requests"] > 3)
         monkeypatch.setattr(outbox, "settle", settle)
-        wait_for(lambda: at.books().sent == 1)
+        wait_until(lambda: at.books().sent == 1)
 
     assert told(logs) == ["relay_failed"]
     assert "erika" not in f"{logs} {caplog.text}"
@@ -186,10 +178,10 @@ def test_the_metrics_tell_what_waits_and_since_when(at: Station) -> None:
         return telemetry.RELAY_WAITING._value.get(), telemetry.RELAY_AGE._value.get()
 
     with relaying(at):
-        wait_for(lambda: told()[0] == 2 and told()[1] >= 90)
+        wait_until(lambda: told()[0] == 2 and told()[1] >= 90)
         at.far.trouble(outage=False)
         at.change(relay_pump.open_now)
-        wait_for(lambda: told() == (0, 0))
+        wait_until(lambda: told() == (0, 0))
 
 
 def test_it_stops_at_once_while_it_waits(at: Station, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +196,14 @@ def test_a_stop_in_the_middle_of_a_page_loses_and_repeats_nothing(at: Station) -
     at.take_many(400)
     at.far.trouble(latency=0.05)
     with relaying(at):
-        wait_for(lambda: at.far.state()["events"] >= 50)
+        wait_until(lambda: at.far.state()["events"] >= 50)
     books = at.books()
     assert 0 < books.sent < 400
     assert at.there() == at.here()[: books.sent]
     at.far.trouble(latency=0.0)
 
     with relaying(at):
-        wait_for(lambda: at.books().sent == 400)
+        wait_until(lambda: at.books().sent == 400)
 
     assert at.there() == at.here()
 

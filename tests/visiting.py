@@ -1,5 +1,6 @@
 """Somebody who looks at the console with a browser that has no JavaScript, within a test."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ import httpx2
 
 from receiver.store.keys import NewKey
 from tests.serving_app import Sender
+from tests.waiting import PATIENCE_SECONDS
 
 CONSOLE = "/console"
 HEADERS = (
@@ -168,6 +170,16 @@ class Visitor:
 
 def key_of(sender: Sender, role: str) -> NewKey:
     return next(key for key in sender.project.keys if key.role == role)
+
+
+def reload(sender: Sender) -> None:
+    """The service reads the keys and the projects again, as it does by itself every two seconds."""
+    live = sender.client.app_state["keys"]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (reading := live.reload_soon()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    reading.result(PATIENCE_SECONDS)
 
 
 def signed_in(sender: Sender, role: str = "ops") -> Visitor:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from tests.system.service import RECEIVER, Key, wait_until
+from tests.system.service import RECEIVER, Key
+from tests.waiting import wait_until
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 NARROW, WIDE = 360, 1440

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.system.service import PATIENCE_SECONDS, Client, Project, Service, commands, event, wait_until
+from tests.system.service import PATIENCE_SECONDS, Client, Project, Service, commands, event
+from tests.waiting import wait_until
 
 NO_ANSWER = 0
 """Stands among the statuses for a connection that could not be made, or broke."""

@@ -17,9 +17,9 @@ from tests.system.service import (
     Client,
     Service,
     succeed,
-    wait_until,
 )
 from tests.system.simulated_bloomreach import Bloomreach
+from tests.waiting import wait_until
 
 REFUSED_WORDS = "Custom property is not allowed here (made up)"
 REFUSED_ALONE = "refused-alone"

@@ -11,14 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.waiting import wait_until
 
 RECEIVER = str(Path(sys.executable).with_name("receiver"))
 
@@ -44,14 +45,6 @@ class Project(NamedTuple):
     token: str
     public_token: str
     keys: Mapping[str, Key]
-
-
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 30) -> None:
-    """Return when *condition* holds; fails with *what* when it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.02)
 
 
 Settings = Mapping[str, object]

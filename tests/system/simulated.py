@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx2
 
-from tests.system.service import RECEIVER, Settings, wait_until
+from tests.system.service import RECEIVER, Settings
+from tests.waiting import wait_until
 
 AUTOMATION = "64b0c0ffee0000000000abcd"
 

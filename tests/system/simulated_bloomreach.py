@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 
-from tests.system.service import PRIVATE, RECEIVER, Settings, wait_until
+from tests.system.service import PRIVATE, RECEIVER, Settings
+from tests.waiting import wait_until
 
 _SECRET = f"{PRIVATE}-secret"
 

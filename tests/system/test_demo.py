@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.service import PRIVATE, RECEIVER, wait_until
+from tests.system.service import PRIVATE, RECEIVER
+from tests.waiting import wait_until
 
 
 def test_everything_of_the_demo_adds_up(empty_database_url: str, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import psycopg
 
 from tests.system.conftest import IMPATIENT, Installation
 from tests.system.load import NO_ANSWER, Load, assert_kept
-from tests.system.service import PRIVATE, Client, Project, Service, event, run, wait_until
+from tests.system.service import PRIVATE, Client, Project, Service, event, run
+from tests.waiting import wait_until
 
 
 def test_fifty_identical_callbacks_at_once_are_one_event_and_fifty_successes(

@@ -21,7 +21,8 @@ from tests.system.conftest import IMPATIENT, Installation, Original, install, wi
 from tests.system.load import NO_ANSWER, Load, assert_kept
 from tests.system.outages import full, small_disk, sqlite_path
 from tests.system.raw import connected, head, status_of
-from tests.system.service import Client, Project, Service, commands, event, wait_until
+from tests.system.service import Client, Project, Service, commands, event
+from tests.waiting import wait_until
 
 Outage = Callable[[Service], AbstractContextManager[None]]
 

@@ -21,8 +21,9 @@ from tests.system.relaying import (
     table,
     wait_until_nothing_waits,
 )
-from tests.system.service import Service, free_port, wait_until
+from tests.system.service import Service, free_port
 from tests.system.simulated_bloomreach import Bloomreach, bloomreach
+from tests.waiting import wait_until
 
 PAGE = 500
 """So many events are sent again at most where a process is killed."""

@@ -4,7 +4,8 @@ import json
 from collections import Counter
 
 from tests.system.conftest import Installation
-from tests.system.service import Client, Key, Service, commands, create_project, event, succeed, wait_until
+from tests.system.service import Client, Key, Service, commands, create_project, event, succeed
+from tests.waiting import wait_until
 
 PROMISED_SECONDS = 5
 

@@ -18,8 +18,9 @@ from tests.databases import running_postgresql
 from tests.system import outages
 from tests.system.conftest import Installation, install, with_password
 from tests.system.sending import Sending, asked, ended, kill, registered, write_people
-from tests.system.service import PATIENCE_SECONDS, PRIVATE, Client, Service, event, succeed, wait_until
+from tests.system.service import PATIENCE_SECONDS, PRIVATE, Client, Service, event, succeed
 from tests.system.simulated import AUTOMATION, Optilyz, optilyz
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=DIALECTS)

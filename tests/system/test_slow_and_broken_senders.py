@@ -13,7 +13,8 @@ import pytest
 
 from tests.system.conftest import IMPATIENT, MEBIBYTE
 from tests.system.raw import connected, head, status_of
-from tests.system.service import Client, Project, Service, event, wait_until
+from tests.system.service import Client, Project, Service, event
+from tests.waiting import wait_until
 
 # The database has no part in this.
 pytestmark = pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
