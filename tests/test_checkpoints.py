@@ -64,7 +64,6 @@ def test_without_it_the_log_grows_for_ever(engine: Engine, path: Path) -> None:
 
 
 def test_a_long_log_begins_anew_while_others_write(engine: Engine, path: Path) -> None:
-
     with Checkpoints(engine):
         for _ in range(ROUNDS):
             write_much(engine)
