@@ -57,6 +57,14 @@ def connect(
         },
     )
     _ask_idle_connections(engine)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        # Not imported where there is only SQLite.
+        from receiver.store.streaming import StreamingCursor
+
+        connection.server_cursor_factory = StreamingCursor
+
     return engine
 
 

@@ -52,14 +52,18 @@ def event_json(event: Fields) -> str:
         properties,
         variation,
     ) = event
-    occurred, received = occurred_us // SECOND_US, received_us // SECOND_US
+    occurred, received = occurred_us // _MINUTE_US, received_us // _MINUTE_US
+    occurred_us -= occurred * _MINUTE_US
+    received_us -= received * _MINUTE_US
     first, middle, last = _words(event_type, source, campaign, status, stage, tied, variation)
     letter = "null" if mailing is None else quoted(mailing)
     # The times are as `iso` has them, whose two calls would take a fifth of the time of an export.
     return (
         f'{{"id":{number},"customer":{customer},"customer_ids":{ids}{first}'
-        f"{_MINUTES[occurred // 60]}{_SECONDS[occurred % 60]}{str(occurred_us)[-6:]}"
-        f'Z","received_at":"{_MINUTES[received // 60]}{_SECONDS[received % 60]}{str(received_us)[-6:]}'
+        f"{_MINUTES[occurred]}{_SECONDS[occurred_us // 1_000_000]}"
+        f"{_DIGITS[occurred_us // 1000 % 1000]}{_DIGITS[occurred_us % 1000]}"
+        f'Z","received_at":"{_MINUTES[received]}{_SECONDS[received_us // 1_000_000]}'
+        f"{_DIGITS[received_us // 1000 % 1000]}{_DIGITS[received_us % 1000]}"
         f"{middle}{letter}{last}{properties}}}"
     )
 
@@ -70,12 +74,14 @@ class _Minutes(dict[int, str]):
     def __missing__(self, number: int) -> str:
         if len(self) > _MOST_MINUTES:
             self.clear()
-        return self.setdefault(number, iso(number * 60 * SECOND_US)[: len("2026-11-23T09:30")])
+        return self.setdefault(number, iso(number * _MINUTE_US)[: len("2026-11-23T09:30")])
 
 
+_MINUTE_US = 60 * SECOND_US
 _MOST_MINUTES = 4096
 _MINUTES = _Minutes()
 _SECONDS = tuple(f":{second:02}." for second in range(60))
+_DIGITS = tuple(f"{number:03}" for number in range(1000))
 
 
 # The same few words in most events, and all that stands beside them.

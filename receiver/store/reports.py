@@ -167,8 +167,12 @@ def _found(
     assert part.limit is not None
     most = part.limit + 1
     statement, values = _statement(place, told.form, part, end_us)
+    streamed = {"stream_results": True}
     if wanted is None:
-        with connection.execute(statement(every=False), {**values, "most": most}) as found:
+        options = streamed if most > _TOGETHER else {}
+        with connection.execute(
+            statement(every=False), {**values, "most": most}, execution_options=options
+        ) as found:
             yield from _fetched(found)
         return
     # The last word is ours: the databases differ in how they read names, numbers and escapes in JSON.
@@ -180,8 +184,7 @@ def _found(
         yield having_it
         return
     # The database was often wrong.
-    options = {"stream_results": True}
-    with connection.execute(statement(every=True), values, execution_options=options) as found:
+    with connection.execute(statement(every=True), values, execution_options=streamed) as found:
         for some in _fetched(found):
             yield [event for event in some if has(event[where])]
 
