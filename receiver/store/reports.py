@@ -36,13 +36,15 @@ _TOGETHER = 100
 def reading(engine: Engine, *, once: bool = False) -> Iterator[Connection]:
     """A transaction whose statements all see the same moment, and that cannot write.
 
-    *once* is for a single statement, which sees one moment by itself: on PostgreSQL there is then no
-    transaction, to begin and end which would take as long as a small question.
+    *once* is for a single statement, which sees one moment by itself: there is then no transaction, to
+    begin and end which would take as long as a small question.
     """
     with engine.connect() as connection:
-        if engine.dialect.name == "postgresql" and once:
+        if engine.dialect.name == "sqlite":
+            connection.execution_options(once=once)
+        elif once:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-        elif engine.dialect.name == "postgresql":
+        else:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
             yield connection
@@ -167,7 +169,7 @@ def _found(
     assert part.limit is not None
     most = part.limit + 1
     statement, values = _statement(place, told.form, part, end_us)
-    streamed = {"stream_results": True}
+    streamed = {"stream_results": connection.dialect.name == "postgresql"}
     if wanted is None:
         options = streamed if most > _TOGETHER else {}
         with connection.execute(
