@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -220,6 +221,51 @@ def test_all_that_wait_share_one_commit(engine: Engine) -> None:
         assert (gate.commits, stored(engine)) == (2, 21)
 
     run(scenario)
+
+
+def test_those_who_come_again_as_soon_as_they_are_answered_share_each_commit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.inbound.writer._GAP_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        gate = Gate(engine)
+        gate.let.set()
+        async with writing(gate) as writer:
+            await asyncio.gather(*(_send(writer, f"c-{sender}", times=5) for sender in range(4)))
+
+        # By turns they would have come in ten groups, three and one and three and one.
+        assert stored(engine) == 20
+        assert gate.commits <= 7
+
+    run(scenario)
+
+
+def test_nobody_waits_for_others_where_there_are_none_or_none_any_more(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        gate = Gate(engine)
+        gate.let.set()
+        async with writing(gate) as writer:
+            await asyncio.gather(*(_send(writer, f"c-{sender}", times=1) for sender in range(4)))
+            await _send(writer, "c-0", times=2)
+            began = time.monotonic()
+            monkeypatch.setattr("receiver.inbound.writer._GAP_SECONDS", PATIENCE_SECONDS)
+            await _send(writer, "c-0", times=10)
+
+        assert time.monotonic() - began < PATIENCE_SECONDS
+
+    run(scenario)
+
+
+async def _send(writer: Writer, who: str, *, times: int) -> None:
+    """One after the other, each when the one before is answered."""
+    for _ in range(times):
+        await writer.keep(delivered(event(who, properties={"number": next(_NUMBERS)})), what)
+
+
+_NUMBERS = count()
 
 
 def test_a_sender_that_hangs_up_while_it_waits_costs_nobody_an_answer_and_is_stored(engine: Engine) -> None:
