@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from starlette.testclient import TestClient
 
+    from tests.posting import Post
+    from tests.relaying import Station
     from tests.rows import Rows
+    from tests.simulated import SimulatedOptilyz
+    from tests.simulated_bloomreach import BloomreachInThread
 
 DIALECTS = ("sqlite", "postgresql")
 
@@ -133,3 +137,54 @@ def _migrate(url: str) -> None:
         migrate(engine)
     finally:
         engine.dispose()
+
+
+# -- the far sides of the network -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def one_optilyz() -> Iterator["SimulatedOptilyz"]:
+    from tests.simulated import simulated_optilyz
+
+    with simulated_optilyz() as optilyz:
+        yield optilyz
+
+
+@pytest.fixture
+def optilyz(one_optilyz: "SimulatedOptilyz") -> "SimulatedOptilyz":
+    """One that remembers nothing of other tests."""
+    one_optilyz.reset()
+    return one_optilyz
+
+
+@pytest.fixture
+def post(database_url: str, optilyz: "SimulatedOptilyz") -> Iterator["Post"]:
+    """A post office that sends to it."""
+    from tests.posting import posting
+
+    with posting(database_url, optilyz.url) as post:
+        yield post
+
+
+@pytest.fixture(scope="module")
+def one_far_side() -> Iterator["BloomreachInThread"]:
+    from tests.simulated_bloomreach import simulated_bloomreach
+
+    with simulated_bloomreach() as far:
+        yield far
+
+
+@pytest.fixture
+def far(one_far_side: "BloomreachInThread") -> "BloomreachInThread":
+    """A Bloomreach that remembers nothing of other tests."""
+    one_far_side.reset()
+    return one_far_side
+
+
+@pytest.fixture
+def at(database_url: str, far: "BloomreachInThread") -> Iterator["Station"]:
+    """A station that relays to it."""
+    from tests.relaying import station
+
+    with station(database_url, far) as at:
+        yield at

@@ -30,18 +30,6 @@ UNDELIVERABLE = {"zipCode": "00000"}
 
 
 @pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
-
-
-@pytest.fixture(scope="module")
 def slow_optilyz() -> Iterator[SimulatedOptilyz]:
     """Takes its time, so that something can happen meanwhile."""
     with simulated_optilyz(latency=0.4) as optilyz:

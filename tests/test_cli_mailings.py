@@ -16,13 +16,7 @@ from typer.testing import CliRunner, Result
 from receiver.cli import build, deciding
 from receiver.store.tables import slots
 from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
-from tests.simulated import SimulatedOptilyz, simulated_optilyz
-
-
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
+from tests.simulated import SimulatedOptilyz
 
 
 @pytest.fixture

@@ -25,24 +25,12 @@ from tests.mending import MINUTE_US, T0, event
 from tests.relaying import Books, Station, numbered, station
 from tests.relaying import update as customer_update
 from tests.rows import locked
-from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
+from tests.simulated_bloomreach import BloomreachInThread
 from tests.waiting import wait_until
 
 NAMES = ("BASE_URL", "PROJECT_TOKEN", "KEY_ID", "SECRET")
 MAIN = (sys.executable, "-c", "from receiver.cli import main; main()", "relay")
 NOTHING_LEFT = "Stopping after the request that is under way; the same command goes on later.\n"
-
-
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
 
 
 @pytest.fixture

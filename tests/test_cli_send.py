@@ -26,18 +26,6 @@ BERT = "bert,Beispiel,Weg 2,00000,Dresden\n"
 CARL = "carl,Beispiel,Weg 3,01067,\n"
 
 
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
-
-
 @pytest.fixture
 def post(database_url: str, optilyz: SimulatedOptilyz, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
     environment = {

@@ -14,7 +14,7 @@ from receiver.store.tables import mailings, metadata, suppressions
 from receiver.web import mailings as web_mailings
 from tests.posting import NOW_US, Post, person, posting, steps
 from tests.serving_app import Sender, serving
-from tests.simulated import SimulatedOptilyz, simulated_optilyz
+from tests.simulated import SimulatedOptilyz
 from tests.visiting import CONSOLE, Form, Seen, Visitor, signed_in, unchanged
 
 # What the pages show is asked on both databases elsewhere.
@@ -27,18 +27,6 @@ ANNA = "anna,Beispiel,Weg 1,01067,Dresden\n"
 BERT = "bert,Beispiel,Weg 2,01067,\n"
 CARL = "carl,Öhler,Weg 3,01067,Dresden\n"
 FILE = HEADER + ANNA + BERT + CARL + ANNA
-
-
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
 
 
 @pytest.fixture

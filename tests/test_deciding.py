@@ -23,36 +23,18 @@ from receiver.store import writes
 from receiver.store.mailings import Kind, State
 from receiver.store.sets import Ledger
 from receiver.store.tables import mailings, slots
-from tests.posting import NOW_US, NOWHERE, Post, person, posting, steps
-from tests.simulated import SimulatedOptilyz, simulated_optilyz
+from tests.posting import NOW_US, NOWHERE, Post, person, steps
+from tests.simulated import SimulatedOptilyz
 from tests.vendor import Vendor, running_vendor, saying
 from tests.waiting import wait_until
 
 DELETED = b'HTTP/1.1 200 Words\r\nContent-Length: 14\r\n\r\n{"deleted": 1}'
 
 
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
-
-
 @pytest.fixture
 def vendor() -> Iterator[Vendor]:
     with running_vendor() as vendor:
         yield vendor
-
-
-@pytest.fixture
-def post(database_url: str, optilyz: SimulatedOptilyz) -> Iterator[Post]:
-    with posting(database_url, optilyz.url) as post:
-        yield post
 
 
 @pytest.fixture

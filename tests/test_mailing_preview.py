@@ -14,9 +14,9 @@ from receiver.outbound.rehearsing import SAMPLES, rehearse
 from receiver.outbound.templates import PRESETS
 from receiver.web.mailing_documents import CancelledMailingsDocument, ResolvedMailingsDocument
 from receiver.web.mailing_preview import MOST_ROWS, PreviewDocument, PreviewQuestion
-from tests.posting import Post, person, posting, steps
+from tests.posting import Post, person, steps
 from tests.reading_app import asking, authorization
-from tests.simulated import SimulatedOptilyz, simulated_optilyz
+from tests.simulated import SimulatedOptilyz
 
 AUTOMATION = "64b0c0ffee0000000000abcd"
 HEADER = "registered,lastName,address1,zipCode,city\n"
@@ -24,19 +24,6 @@ ANNA = "anna,Beispiel,Weg 1,01067,Dresden\n"
 BERT = "bert,Beispiel,Weg 2,01067,\n"
 CARL = "carl,Öhler,Weg 3,01067,Dresden\n"
 FILE = HEADER + ANNA + BERT + CARL + ANNA
-
-
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def post(database_url: str, one_optilyz: SimulatedOptilyz) -> Iterator[Post]:
-    one_optilyz.reset()
-    with posting(database_url, one_optilyz.url) as post:
-        yield post
 
 
 @pytest.fixture
@@ -62,10 +49,10 @@ def preview(client: TestClient, post: Post, **body: Any) -> Any:
 
 
 def test_all_letters_of_a_campaign_are_resolved_and_cancelled(
-    client: TestClient, post: Post, one_optilyz: SimulatedOptilyz
+    client: TestClient, post: Post, optilyz: SimulatedOptilyz
 ) -> None:
     post.intend(person("anna"))
-    one_optilyz.fail("queue-then-cut")
+    optilyz.fail("queue-then-cut")
     steps(post.asker())
     post.intend(person("bert"))
     post.intend(person("carl"), campaign="spring")

@@ -20,22 +20,8 @@ from receiver.web.mailing_documents import (
     SuppressionDocument,
     SuppressionsDocument,
 )
-from tests.posting import NOW_US, Post, person, posting, steps
+from tests.posting import NOW_US, Post, person, steps
 from tests.reading_app import asking, authorization
-from tests.simulated import SimulatedOptilyz, simulated_optilyz
-
-
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def post(database_url: str, one_optilyz: SimulatedOptilyz) -> Iterator[Post]:
-    one_optilyz.reset()
-    with posting(database_url, one_optilyz.url) as post:
-        yield post
 
 
 @pytest.fixture

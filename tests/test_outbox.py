@@ -33,12 +33,6 @@ def far() -> Iterator[BloomreachInThread]:
         yield far
 
 
-@pytest.fixture
-def at(database_url: str, far: BloomreachInThread) -> Iterator[Station]:
-    with station(database_url, far) as at:
-        yield at
-
-
 def off(at: Station) -> None:
     at.change(outbox_store.switch_off)
 

@@ -23,29 +23,11 @@ from receiver.store.tables import events, outbox_spans
 from tests.mending import MINUTE_US, T0, event, in_milliseconds
 from tests.posting import person
 from tests.relaying import Books, Station, numbered, run, station, update
-from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
+from tests.simulated_bloomreach import BloomreachInThread
 
 ALL = WhichAside()
 SOURCES = ("callback", "replayed")
 SECONDS = How(names=("milliseconds-to-seconds",))
-
-
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
-
-
-@pytest.fixture
-def at(database_url: str, far: BloomreachInThread) -> Iterator[Station]:
-    with station(database_url, far) as at:
-        yield at
 
 
 def few_together(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

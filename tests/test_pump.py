@@ -18,24 +18,6 @@ from tests.simulated import SimulatedOptilyz, simulated_optilyz
 from tests.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
-
-
-@pytest.fixture
-def post(database_url: str, optilyz: SimulatedOptilyz) -> Iterator[Post]:
-    with posting(database_url, optilyz.url) as post:
-        yield post
-
-
 @contextmanager
 def pumping(post: Post, **settings: Any) -> Iterator[Pump]:
     engine = connect(post.settings.database_url, wait_seconds=0.2)

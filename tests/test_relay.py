@@ -55,18 +55,6 @@ from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
 SECONDS = How(names=("milliseconds-to-seconds",))
 
 
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
-
-
 @pytest.fixture
 def at(database_url: str, far: BloomreachInThread) -> Iterator[Station]:
     with station(database_url, far) as at:
@@ -1041,12 +1029,13 @@ def test_nothing_personal_is_told(
     at.send(update() | body, form=Form.UPDATE)
     at.far.fail("503", "reset", "garbage", "keep-then-cut", "refuse-whole", "refuse-whole", "503")
     relay = at.relay()
-    with caplog.at_level(logging.DEBUG):
-        steps = run_through(relay, clock)
-        monkeypatch.setattr(outbox_store, "settle", _raising)
-        at.send(numbered(3) | body)
-        with pytest.raises(Exception) as raised:  # noqa: PT011  # whatever it is
-            relay.step()
+    for library in ("", "httpx2", "httpcore2"):
+        caplog.set_level(logging.DEBUG, library)
+    steps = run_through(relay, clock)
+    monkeypatch.setattr(outbox_store, "settle", _raising)
+    at.send(numbered(3) | body)
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # whatever it is
+        relay.step()
 
     assert Relayed(3, 0) in steps or Relayed(2, 0) in steps
     said = f"{caplog.text} {steps} {raised.value!r} {at.pump()} {relay!r} {at.far.secret in caplog.text}"

@@ -13,7 +13,7 @@ from receiver.store.tables import alarms
 from tests.inbox import Inbox, receiving
 from tests.mending import HOUR_US, MINUTE_US, SECOND_US, T0, without_id
 from tests.relaying import Clock, Station, numbered, run, run_through, standing_still, station
-from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
+from tests.simulated_bloomreach import BloomreachInThread
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning:apprise")
 
@@ -23,18 +23,6 @@ NOBODY = (
 )
 NOTHING = "Nothing waits for it."
 TITLE = "receiver: relay"
-
-
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
 
 
 @pytest.fixture

@@ -18,21 +18,9 @@ from receiver.web.relay_documents import MatchedDocument, RelayDocument, SetAsid
 from tests.mending import HOUR_US, MINUTE_US, SECOND_US, T0, event
 from tests.reading_app import asking, authorization
 from tests.relaying import Books, Clock, Station, numbered, run, standing_still, station, update
-from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
+from tests.simulated_bloomreach import BloomreachInThread
 
 WORDS = "timestamp: too old, 'c-1'"
-
-
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
 
 
 @pytest.fixture

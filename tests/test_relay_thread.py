@@ -16,28 +16,9 @@ from receiver.outbound.relay import Away, Held, Idle, Relayed, Stopped
 from receiver.outbound.relay_thread import RelayThread, pause_after
 from receiver.store import outbox, relay_pump, reports
 from receiver.store.engine import connect
-from tests.relaying import Books, Station, station
+from tests.relaying import Books, Station
 from tests.rows import locked
-from tests.simulated_bloomreach import BloomreachInThread, simulated_bloomreach
 from tests.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def one_far_side() -> Iterator[BloomreachInThread]:
-    with simulated_bloomreach() as far:
-        yield far
-
-
-@pytest.fixture
-def far(one_far_side: BloomreachInThread) -> BloomreachInThread:
-    one_far_side.reset()
-    return one_far_side
-
-
-@pytest.fixture
-def at(database_url: str, far: BloomreachInThread) -> Iterator[Station]:
-    with station(database_url, far) as at:
-        yield at
 
 
 @pytest.fixture(autouse=True)

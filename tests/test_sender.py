@@ -26,18 +26,6 @@ from tests.rows import locked
 from tests.simulated import SimulatedOptilyz, simulated_optilyz
 
 
-@pytest.fixture(scope="module")
-def one_optilyz() -> Iterator[SimulatedOptilyz]:
-    with simulated_optilyz() as optilyz:
-        yield optilyz
-
-
-@pytest.fixture
-def optilyz(one_optilyz: SimulatedOptilyz) -> SimulatedOptilyz:
-    one_optilyz.reset()
-    return one_optilyz
-
-
 @pytest.fixture
 def post(database_url: str, optilyz: SimulatedOptilyz) -> Iterator[Post]:
     with posting(database_url, optilyz.url, optilyz_batch_size=50) as post:
