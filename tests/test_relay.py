@@ -1029,7 +1029,7 @@ def test_nothing_personal_is_told(
     at.send(update() | body, form=Form.UPDATE)
     at.far.fail("503", "reset", "garbage", "keep-then-cut", "refuse-whole", "refuse-whole", "503")
     relay = at.relay()
-    for library in ("", "httpx2", "httpcore2"):
+    for library in (None, "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, library)
     steps = run_through(relay, clock)
     monkeypatch.setattr(outbox_store, "settle", _raising)
